@@ -1,0 +1,3 @@
+//! Jupyter's side of the kernel.
+
+pub mod host;

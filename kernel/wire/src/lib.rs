@@ -1,0 +1,1 @@
+//! Jupyter messaging: frames, signatures, replay window, connection files, sockets on threads.

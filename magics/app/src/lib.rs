@@ -1,0 +1,1 @@
+//! Notebooks as web apps: kernel client, notebook execution, page renderer, server.

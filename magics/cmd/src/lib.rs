@@ -1,0 +1,1 @@
+//! The %dds command language: grammar, cell splitting, help, completion and dispatch.

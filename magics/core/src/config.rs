@@ -1,0 +1,25 @@
+//! What the libraries need to know about machine and user; read once by the binary.
+
+use crate::Secret;
+use std::path::PathBuf;
+
+/// Settings handed to every engine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The running `dds` executable, for child processes of its own.
+    pub exe: PathBuf,
+    /// `$XDG_CACHE_HOME/dds` or `DDS_CACHE`.
+    pub cache_dir: PathBuf,
+    /// `$XDG_CONFIG_HOME/dds`.
+    pub config_dir: PathBuf,
+    /// `$XDG_RUNTIME_DIR/dds` or a private temporary folder, mode 0700.
+    pub runtime_dir: PathBuf,
+    /// `DAGSHUB_CLIENT_HOST`, by default `https://dagshub.com`; without a trailing slash.
+    pub dagshub_host: String,
+    /// `DAGSHUB_USER_TOKEN`: sent only to `dagshub_host` and to hosts named with it.
+    pub dagshub_token: Option<Secret>,
+    /// `DAGSHUB_USERNAME` and `DAGSHUB_PASSWORD`.
+    pub dagshub_login: Option<(String, Secret)>,
+    /// Threads for computing; the cgroup's quota or the number of cores.
+    pub threads: usize,
+}

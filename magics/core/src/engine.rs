@@ -1,0 +1,55 @@
+//! What the engines do, as the command layer sees them. Each method is one command: it validates
+//! its request, reports progress through [`Cx`], and leaves what was there before when it fails.
+
+use crate::request as rq;
+use crate::{Cx, Outcome, Result};
+
+/// Repositories without mounting. Implemented by `dds-data`.
+pub trait DataEngine: Send + Sync {
+    fn ls(&self, r: &rq::Ls, cx: &Cx) -> Result<Outcome>;
+    fn stat(&self, r: &rq::Stat, cx: &Cx) -> Result<Outcome>;
+    fn cat(&self, r: &rq::Cat, cx: &Cx) -> Result<Outcome>;
+    fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome>;
+    fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome>;
+}
+
+/// Repositories as folders. Implemented by `dds-mount`.
+pub trait MountEngine: Send + Sync {
+    fn mount(&self, r: &rq::Mount, cx: &Cx) -> Result<Outcome>;
+    fn unmount(&self, r: &rq::Unmount, cx: &Cx) -> Result<Outcome>;
+    fn mounts(&self, r: &rq::Mounts, cx: &Cx) -> Result<Outcome>;
+}
+
+/// Images and models. Implemented by `dds-learn`.
+pub trait LearnEngine: Send + Sync {
+    fn show(&self, r: &rq::Show, cx: &Cx) -> Result<Outcome>;
+    fn data(&self, r: &rq::Data, cx: &Cx) -> Result<Outcome>;
+    fn batch(&self, r: &rq::Batch, cx: &Cx) -> Result<Outcome>;
+    fn probe(&self, r: &rq::Probe, cx: &Cx) -> Result<Outcome>;
+    fn confusion(&self, r: &rq::Confusion, cx: &Cx) -> Result<Outcome>;
+    fn top_losses(&self, r: &rq::TopLosses, cx: &Cx) -> Result<Outcome>;
+    fn export(&self, r: &rq::Export, cx: &Cx) -> Result<Outcome>;
+    fn load(&self, r: &rq::Load, cx: &Cx) -> Result<Outcome>;
+    fn predict(&self, r: &rq::Predict, cx: &Cx) -> Result<Outcome>;
+    /// Names of data sets and models of this session, for completion.
+    fn names(&self) -> Vec<String>;
+}
+
+/// What only the session itself can do. Implemented by `kernel/server`.
+pub trait SessionEngine: Send + Sync {
+    /// Declares a form (`%%dds app`).
+    fn form(&self, r: &rq::FormCell, cx: &Cx) -> Result<Outcome>;
+    /// Changes the working folder of kernel, cells and commands.
+    fn cd(&self, dir: &str, cx: &Cx) -> Result<Outcome>;
+    /// Runs a notebook in a kernel of its own.
+    fn exec(&self, r: &rq::Exec, cx: &Cx) -> Result<Outcome>;
+}
+
+/// All engines of one session.
+#[derive(Clone, Copy)]
+pub struct Engines<'a> {
+    pub data: &'a dyn DataEngine,
+    pub mount: &'a dyn MountEngine,
+    pub learn: &'a dyn LearnEngine,
+    pub session: &'a dyn SessionEngine,
+}

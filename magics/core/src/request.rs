@@ -1,0 +1,351 @@
+//! What each command takes. One definition serves the `%dds` line, the `%%dds` body (TOML with the
+//! same field names), the shell and the engine.
+
+use clap::Args;
+use serde::Deserialize;
+
+/// Mount a repository on a folder, so that its files stream when they are read
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mount {
+    /// http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or a local Git repository
+    pub url: String,
+    /// The folder to mount on; made when missing, must be empty
+    pub dir: String,
+    /// How to provide the files: auto tries FUSE, then verified copies
+    #[arg(long, value_name = "WAY", value_parser = ["auto", "fuse", "copy"], default_value = "auto")]
+    pub via: String,
+    /// Access token (better: DAGSHUB_USER_TOKEN); never printed
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Unmount a folder
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Unmount {
+    /// The mounted folder
+    pub dir: String,
+}
+
+/// List what is mounted, how, and how much has been read
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mounts {}
+
+/// List a folder: local, mounted, or in a repository (URL[@REV][:PATH])
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ls {
+    /// Folder or repository
+    #[arg(default_value = ".")]
+    pub target: String,
+    /// All files below, not only one level
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Sizes, digests and who keeps the bytes (git or dvc)
+    #[arg(short, long)]
+    pub long: bool,
+}
+
+/// Show size, digest and versioning of one file
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stat {
+    /// File: local, mounted, or URL[@REV]:PATH
+    pub target: String,
+}
+
+/// Print a text file
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cat {
+    /// File: local, mounted, or URL[@REV]:PATH
+    pub target: String,
+}
+
+/// Upload files into a repository without cloning it
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upload {
+    /// Files of this machine
+    #[arg(required = true)]
+    pub files: Vec<String>,
+    /// Where to: a folder inside a mount, or URL[@BRANCH][:PATH]
+    #[arg(long, value_name = "FOLDER")]
+    pub to: String,
+    /// Commit message (at most 100 characters)
+    #[arg(short, long)]
+    pub message: Option<String>,
+    /// Who keeps the bytes
+    #[arg(long, value_parser = ["auto", "git", "dvc"], default_value = "auto")]
+    pub versioning: String,
+    /// Access token (better: DAGSHUB_USER_TOKEN); never printed
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Clone a repository; without --data only its Git part
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clone {
+    /// Repository URL
+    pub url: String,
+    /// Folder to make; must be missing or empty
+    pub dir: String,
+    /// Fetch the DVC files too, verified
+    #[arg(long)]
+    pub data: bool,
+    /// Access token (better: DAGSHUB_USER_TOKEN); never printed
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Serve a Git+DVC repository over DagsHub's API
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serve {
+    /// The repository's folder; it is served as local/<folder name>
+    pub dir: String,
+    /// Port; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// Require this token of every request
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Refuse uploads
+    #[arg(long)]
+    pub read_only: bool,
+}
+
+/// Show images inline, as one grid with captions
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Show {
+    /// Image files or folders: local, mounted, or URL[@REV]:PATH
+    #[arg(required = true)]
+    pub targets: Vec<String>,
+    /// Longest side of each image, in pixels
+    #[arg(long, default_value_t = 224)]
+    pub size: u32,
+    /// At most this many images
+    #[arg(short = 'n', long, default_value_t = 16)]
+    pub max: usize,
+    /// Images per row; by default the square root of their number
+    #[arg(long)]
+    pub columns: Option<usize>,
+    /// Write the picture to this PNG file too
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<String>,
+}
+
+/// Define a data set: files, labels, split and transforms
+#[derive(Args, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Folder of images: local, mounted, or URL[@REV]:PATH
+    #[arg(long)]
+    pub path: String,
+    /// Name of the data set; by default the folder's name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where labels come from: `folder` (the containing folder) or a regular expression with one
+    /// group on the path, `re:(.+)_\d+\.jpg`
+    #[arg(long, default_value = "folder")]
+    pub labels: String,
+    /// How to choose the validation set: `stratified` (a share of every class, by seed),
+    /// `random`, `every:N` (each Nth file of the sorted list) or `folder:NAME`
+    #[arg(long, default_value = "stratified")]
+    pub split: String,
+    /// Share of files for validation, for `stratified` and `random`
+    #[arg(long, default_value_t = 0.2)]
+    pub valid: f64,
+    /// Seed of the split
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Side of the square that the model sees, in pixels
+    #[arg(long, default_value_t = 128)]
+    pub size: u32,
+    /// How images become square
+    #[arg(long, value_parser = ["squash", "crop", "pad"], default_value = "squash")]
+    pub resize: String,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            name: None,
+            labels: "folder".into(),
+            split: "stratified".into(),
+            valid: 0.2,
+            seed: 42,
+            size: 128,
+            resize: "squash".into(),
+        }
+    }
+}
+
+/// Show a batch of a data set as the model sees it, with labels
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batch {
+    /// Data set; by default the last one defined
+    #[arg(long)]
+    pub data: Option<String>,
+    /// How many images
+    #[arg(short = 'n', long, default_value_t = 9)]
+    pub max: usize,
+    /// Take them from the validation set
+    #[arg(long)]
+    pub valid: bool,
+    /// Seed of the choice
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write the picture to this PNG file too
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<String>,
+}
+
+/// Train a classifier on frozen features (seconds): SqueezeNet 1.1 + logistic regression
+#[derive(Args, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Probe {
+    /// Data set; by default the last one defined
+    #[arg(long)]
+    pub data: Option<String>,
+    /// Name of the model; by default the data set's name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Inverse strength of the L2 penalty, as scikit-learn's C
+    #[arg(short = 'C', long = "c", default_value_t = 0.1)]
+    pub c: f64,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self { data: None, name: None, c: 0.1 }
+    }
+}
+
+/// Draw the confusion matrix of the validation set
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Confusion {
+    /// Model; by default the last one trained or loaded
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Shares of each row instead of counts
+    #[arg(long)]
+    pub normalize: bool,
+    /// Write the picture to this PNG file too
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<String>,
+}
+
+/// Show the validation images with the highest loss
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopLosses {
+    /// Model; by default the last one trained or loaded
+    #[arg(long)]
+    pub model: Option<String>,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 9)]
+    pub max: usize,
+    /// Write the picture to this PNG file too
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<String>,
+}
+
+/// Export a model as a folder of model.safetensors and model.json
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Export {
+    /// Folder to write; replaced when it holds a model
+    pub dir: String,
+    /// Model; by default the last one trained or loaded
+    #[arg(long)]
+    pub model: Option<String>,
+}
+
+/// Load an exported model
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Load {
+    /// Folder of model.safetensors and model.json: local or mounted
+    pub dir: String,
+    /// Name in this session; by default the folder's name
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Classify images
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Predict {
+    /// Image files or folders: local, mounted, or URL[@REV]:PATH
+    #[arg(required = true)]
+    pub targets: Vec<String>,
+    /// Model: a name of this session or an exported folder; by default the last one
+    #[arg(long)]
+    pub model: Option<String>,
+    /// How many classes to list per image
+    #[arg(short = 'k', long, default_value_t = 3)]
+    pub top: usize,
+}
+
+/// Declare a form for the published app: its fields and the command it runs
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct FormCell {
+    /// Title above the form
+    #[arg(long, default_value = "")]
+    pub title: String,
+    /// Markdown below the title
+    #[arg(long, default_value = "")]
+    pub intro: String,
+    /// Label of the button
+    #[arg(long, default_value = "Run")]
+    pub submit: String,
+    /// Fields, as `[[field]]` tables of a `%%dds app` cell
+    #[arg(skip)]
+    pub field: Vec<crate::form::Field>,
+    /// Command to run, one word per element; `$name` stands for a field's value
+    #[arg(long, num_args = 1..)]
+    pub run: Vec<String>,
+}
+
+/// Serve a notebook as a web app: code hidden, forms live
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct App {
+    /// The notebook
+    pub notebook: String,
+    /// Port; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// Access token in the URL; a random one by default
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Kernels kept ready for the next visitors
+    #[arg(long, default_value_t = 1)]
+    pub pool: usize,
+    /// Most visitors at a time
+    #[arg(long, default_value_t = 40)]
+    pub max_visitors: usize,
+}
+
+/// Run a notebook in its own kernel and write it with its outputs
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Exec {
+    /// The notebook
+    pub notebook: String,
+    /// Where to write; by default the notebook itself
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<String>,
+    /// Go on after a cell failed
+    #[arg(long)]
+    pub allow_errors: bool,
+}

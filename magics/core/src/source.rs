@@ -1,0 +1,75 @@
+//! Reading a tree of files, wherever it is.
+
+use crate::{Cx, Digest, RepoPath, Result};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    File,
+    Dir,
+}
+
+/// Who keeps the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Versioning {
+    Git,
+    Dvc,
+    Bucket,
+    /// An ordinary file of this machine.
+    Local,
+}
+
+/// One file or folder of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub path: RepoPath,
+    pub kind: EntryKind,
+    /// Bytes; none for folders and where the listing does not say.
+    pub size: Option<u64>,
+    pub digest: Option<Digest>,
+    pub versioning: Versioning,
+}
+
+/// A tree of files at one pinned revision. Implementations are cheap to share and may be called
+/// from many threads at once.
+pub trait Source: Send + Sync {
+    /// `URL@commit`: names the content for good. Holds no credentials.
+    fn id(&self) -> String;
+
+    /// The entries of `dir`, sorted by path; with `recursive`, all files below it (no folders).
+    /// Errors: `NotFound` when `dir` does not exist or is a file.
+    fn list(&self, dir: &RepoPath, recursive: bool, cx: &Cx) -> Result<Vec<Entry>>;
+
+    /// One entry, with its size. Errors: `NotFound`.
+    fn stat(&self, path: &RepoPath, cx: &Cx) -> Result<Entry>;
+
+    /// All bytes of a file, verified against its digest. Errors: `NotFound`, `Corrupt`, `Unreachable`.
+    fn read(&self, path: &RepoPath, cx: &Cx) -> Result<Vec<u8>>;
+
+    /// The bytes of a file in `range`, cut at its end.
+    fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>>;
+
+    /// Announces the files that will be read next, in reading order, so that they can be fetched ahead.
+    fn announce(&self, _paths: &[RepoPath]) {}
+}
+
+/// Where a path of the user leads.
+#[derive(Clone)]
+pub enum Located {
+    Local(PathBuf),
+    Remote { source: Arc<dyn Source>, path: RepoPath },
+}
+
+/// Turns a path that a user wrote into the source behind it: mounted folders lead to their
+/// repository, so that engines read it directly and not through FUSE.
+pub trait Resolver: Send + Sync {
+    /// `path` is absolute.
+    fn resolve(&self, path: &Path) -> Located;
+
+    /// Opens a repository by URL (`URL[@REV]`).
+    fn open(&self, url: &crate::RepoUrl, cx: &Cx) -> Result<Arc<dyn Source>>;
+}

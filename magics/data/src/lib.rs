@@ -1,0 +1,1 @@
+//! Repositories: transport, blob store, Git and DVC formats, DagsHub client and server, upload.

@@ -1,0 +1,1 @@
+//! Repositories as a folder: superblock, inodes, prefetch, FUSE session, verified copies.
