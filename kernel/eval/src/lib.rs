@@ -1,1 +1,38 @@
 //! Rust evaluation in a child process of our own; the only crate that names evcxr.
+//!
+//! [`RustEvaluator`] implements [`dds_core::eval::Evaluator`]. Cells are compiled by evcxr and run
+//! in a child process, a hidden role of the one binary ([`child`]), which keeps a checkpoint of
+//! the variables while a cell runs: an interrupt, a crash or an endless loop costs that cell only.
+//!
+//! Invariant: nothing a cell prints can be taken for control, and no line of generated code is
+//! ever shown. Linux only.
+
+mod builds;
+mod cell;
+pub mod child;
+mod dependencies;
+mod engine;
+mod evaluator;
+mod frames;
+mod language;
+mod link;
+mod output;
+mod prelude;
+mod report;
+mod socket;
+mod stdout;
+
+pub use child::{CHILD_ARG, child_main};
+pub use evaluator::{EvalOptions, RustEvaluator};
+
+/// Takes over the process if it was started for one of this crate's purposes: as the child that
+/// runs cells, or as the wrapper around rustc that evcxr's `:cache` and `:allow_static_linking`
+/// use. `main` calls this first, before it starts any thread; it returns for everybody else.
+pub fn take_over_child_roles() {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == CHILD_ARG) {
+        child_main();
+    }
+    if std::env::var_os("EVCXR_RUSTC_WRAPPER").is_some() && std::env::var_os("EVCXR_IS_RUNTIME").is_none() {
+        evcxr::runtime_hook();
+    }
+}

@@ -1,3 +1,26 @@
-//! Jupyter's side of the kernel.
+//! Jupyter's side of the kernel: sockets in, [`Host`](host::Host) calls, messages out.
+//!
+//! Threads and what each may wait for: `shell` and `control` read requests and never wait for the
+//! host; `execute` runs cells, one at a time; `language` asks for completions and documentation;
+//! `comms` hands messages of comms to the host, also while a cell runs; `output` batches streams.
+//! The host is built on a thread of its own, so that `kernel_info` is answered at once.
+//!
+//! Does not evaluate anything, and reads no environment except in [`run`].
 
+mod comms;
+mod execute;
+mod front;
+mod history;
 pub mod host;
+mod info;
+pub mod install;
+mod language;
+mod mailbox;
+mod output;
+mod run;
+mod slot;
+mod watch;
+
+pub use history::MAX_ENTRIES as MAX_HISTORY_ENTRIES;
+pub use output::{BATCH_BYTES, MAX_CELL_DISPLAYS, MAX_CELL_TEXT};
+pub use run::{Options, run, serve};

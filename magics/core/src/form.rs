@@ -4,7 +4,7 @@
 //! Invariant: a visitor's input is data. It becomes whole words of a command that the author
 //! fixed, or it is refused; it is never parsed as a command line and never reaches a Rust cell.
 
-use crate::{Error, Result};
+use crate::{Error, MimeBundle, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -66,6 +66,34 @@ pub struct Submission {
     pub values: BTreeMap<String, String>,
     /// Field name → name of the stored upload inside the session's upload folder (`DDS_UPLOADS`).
     pub uploads: BTreeMap<String, String>,
+}
+
+/// What the kernel sends back for one [`Submission`], on the same comm: `data` of a `comm_msg`.
+///
+/// `{"bundles": [{"data": {"text/plain": "cat"}, "metadata": {}}], "error": null}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// Shown to the visitor in this order.
+    pub bundles: Vec<MimeBundle>,
+    /// Why the command failed; shown after what it had displayed until then.
+    pub error: Option<Problem>,
+}
+
+/// A failed command in an [`Answer`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// [`Kind::name`](crate::Kind::name).
+    pub kind: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl From<&Error> for Problem {
+    fn from(e: &Error) -> Self {
+        Self { kind: e.kind.name().to_owned(), message: e.message.clone(), hint: e.hint.clone() }
+    }
 }
 
 impl Form {

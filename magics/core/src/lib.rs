@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod eval;
 pub mod form;
+pub mod lex;
 pub mod mime;
 pub mod outcome;
 pub mod repo_path;

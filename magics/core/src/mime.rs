@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 /// MIME type → representation. Binary types hold base64 text, as the protocol asks.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct MimeBundle {
     pub data: Map<String, Value>,
     pub metadata: Map<String, Value>,

@@ -53,6 +53,17 @@ pub trait Source: Send + Sync {
     /// The bytes of a file in `range`, cut at its end.
     fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>>;
 
+    /// Where it was opened from, with the revision as the user named it (uploads follow a branch) and
+    /// with credentials; none when nothing can be uploaded there.
+    fn origin(&self) -> Option<crate::RepoUrl> {
+        None
+    }
+
+    /// Looks whether the branch has moved, and follows it. Says whether it had.
+    fn refresh(&self, _cx: &Cx) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Announces the files that will be read next, in reading order, so that they can be fetched ahead.
     fn announce(&self, _paths: &[RepoPath]) {}
 }

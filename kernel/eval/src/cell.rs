@@ -1,0 +1,194 @@
+//! A cell's text before it goes to evcxr: its parts, its directives, its offsets.
+//!
+//! evcxr takes directives (`:dep`, `:vars`, …) only before the first line of Rust, resolves paths
+//! against the kernel's own folder, and would end the kernel at `:quit`.
+
+use dds_core::lex::{Role, boundaries};
+use dds_core::{Error, Result};
+use std::path::Path;
+
+/// A stretch of a cell that evcxr takes in one go. Lines before it are blank, so that line numbers
+/// are those of the whole cell.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub text: String,
+    /// Begins with directives.
+    pub directives: bool,
+    /// Wants a new child first.
+    pub restart: bool,
+}
+
+/// Cuts before every directive that follows Rust, and prepares the directives.
+pub(crate) fn parts(code: &str, cwd: &Path) -> Result<Vec<Part>> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut current: Option<(Part, bool)> = None;
+    for (number, line) in boundaries(code).iter().enumerate() {
+        let text = code.get(line.start..line.end).unwrap_or("");
+        let directive = line.role == Role::Directive;
+        let blank =
+            line.role == Role::Rust && (text.trim().is_empty() || text.trim_start().starts_with("//"));
+        if directive && current.as_ref().is_some_and(|(_, has_rust)| *has_rust) {
+            parts.extend(current.take().map(|(part, _)| part));
+        }
+        let (part, has_rust) =
+            current.get_or_insert_with(|| (Part { text: "\n".repeat(number), ..Part::default() }, false));
+        if directive && text.trim() == ":restart" {
+            // evcxr's own forgets that the variables are gone.
+            part.restart = true;
+        } else if directive {
+            part.directives = true;
+            part.text.push_str(&self::directive(text, cwd)?);
+        } else {
+            *has_rust |= !blank;
+            part.text.push_str(text);
+        }
+        part.text.push('\n');
+    }
+    parts.extend(current.map(|(part, _)| part).filter(|part| part.restart || !part.text.trim().is_empty()));
+    Ok(parts)
+}
+
+/// A directive as evcxr should get it.
+fn directive(line: &str, cwd: &Path) -> Result<String> {
+    let (name, arguments) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    match name {
+        ":quit" => {
+            Err(Error::usage("`:quit` would end the kernel").hint("Shut the kernel down from the menu."))
+        }
+        ":dep" => Ok(format!(":dep {}", absolute_paths(arguments.trim(), cwd))),
+        _ => Ok(line.trim().to_owned()),
+    }
+}
+
+/// `./crate` and `{ path = "crate" }` made absolute against the session's folder.
+fn absolute_paths(arguments: &str, cwd: &Path) -> String {
+    if arguments.starts_with('.') {
+        return cwd.join(arguments).to_string_lossy().into_owned();
+    }
+    let Some(at) = arguments.find("path") else { return arguments.to_owned() };
+    let (head, tail) = arguments.split_at(at);
+    let Some(open) = tail.find('"') else { return arguments.to_owned() };
+    let between = tail.get("path".len()..open).unwrap_or("");
+    let (before, rest) = tail.split_at(open + 1);
+    let Some(close) = rest.find('"') else { return arguments.to_owned() };
+    if between.trim() != "=" {
+        return arguments.to_owned();
+    }
+    let (path, rest) = rest.split_at(close);
+    format!("{head}{before}{}{rest}", cwd.join(path).to_string_lossy())
+}
+
+/// The level that an `:opt` line asks for, if the part has one.
+pub(crate) fn opt_level(part: &str) -> Option<&str> {
+    part.lines()
+        .filter_map(|line| line.trim().strip_prefix(":opt"))
+        .filter_map(|rest| {
+            let level = rest.strip_prefix(' ')?.trim();
+            (!level.is_empty()).then_some(level)
+        })
+        .next_back()
+}
+
+/// Whether a part has a directive that changes how values are printed.
+pub(crate) fn changes_format(part: &str) -> bool {
+    part.lines().any(|line| {
+        let name = line.split_whitespace().next().unwrap_or("");
+        matches!(name, ":fmt" | ":types")
+    })
+}
+
+/// Whether a part may bring in a crate.
+pub(crate) fn adds_dependency(part: &str) -> bool {
+    part.lines().any(|line| {
+        let line = line.trim_start();
+        line.starts_with(":dep") || line.starts_with(":load_config") || line.starts_with("extern crate")
+    })
+}
+
+/// The code with everything that is not Rust blanked out, byte for byte.
+pub(crate) fn rust_only(code: &str) -> String {
+    let mut out = code.as_bytes().to_vec();
+    for line in boundaries(code) {
+        if matches!(line.role, Role::Magic | Role::Shell | Role::Body)
+            && let Some(bytes) = out.get_mut(line.start..line.end)
+        {
+            bytes.fill(b' ');
+        }
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Byte offset of the `chars`-th character; the end where there are fewer.
+pub(crate) fn byte_offset(text: &str, chars: usize) -> usize {
+    text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at)
+}
+
+/// Number of characters before byte `offset`; an offset inside a character counts as its start.
+pub(crate) fn char_offset(text: &str, offset: usize) -> usize {
+    text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= offset).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_may_stand_anywhere() {
+        let part = |text: &str, directives| Part { text: text.to_owned(), directives, restart: false };
+        let cut = |code| parts(code, Path::new("/w")).unwrap();
+        assert_eq!(cut("1 + 1"), [part("1 + 1\n", false)]);
+        assert_eq!(
+            cut(":vars\n\n// note\n:opt 1\nlet a = 1;"),
+            [part(":vars\n\n// note\n:opt 1\nlet a = 1;\n", true)]
+        );
+        assert_eq!(
+            cut("let a = \"\n:vars\";\n:vars\na"),
+            [part("let a = \"\n:vars\";\n", false), part("\n\n:vars\na\n", true)]
+        );
+        assert_eq!(cut(""), []);
+        assert_eq!(
+            cut("a\n:restart"),
+            [part("a\n", false), Part { text: "\n\n".into(), restart: true, ..Part::default() }]
+        );
+        assert!(parts(":quit", Path::new("/w")).is_err());
+    }
+
+    #[test]
+    fn paths_of_crates_are_those_of_the_session() {
+        for (arguments, expected) in [
+            ("./mine", "/w/./mine"),
+            ("regex = \"1\"", "regex = \"1\""),
+            ("mine = { path = \"a/b\" }", "mine = { path = \"/w/a/b\" }"),
+            ("mine = { path=\"/abs\", features = [\"x\"] }", "mine = { path=\"/abs\", features = [\"x\"] }"),
+            ("path-absolutize = \"3\"", "path-absolutize = \"3\""),
+        ] {
+            assert_eq!(absolute_paths(arguments, Path::new("/w")), expected);
+        }
+    }
+
+    #[test]
+    fn offsets_count_characters() {
+        let text = "é = 🦀x";
+        assert_eq!(byte_offset(text, 0), 0);
+        assert_eq!(byte_offset(text, 5), 9);
+        assert_eq!(byte_offset(text, 99), text.len());
+        for chars in 0..=6 {
+            assert_eq!(char_offset(text, byte_offset(text, chars)), chars);
+        }
+        assert_eq!(char_offset(text, 1), 0);
+    }
+
+    #[test]
+    fn directives_are_read() {
+        assert!(changes_format(":fmt {}\n1") && !changes_format("1"));
+        assert_eq!(opt_level(":opt 2\nlet a = 1;"), Some("2"));
+        assert_eq!(opt_level("let a = 1;"), None);
+    }
+
+    #[test]
+    fn commands_are_blank_for_the_compiler() {
+        let code = "let a = 1;\n%dds show é\na.";
+        assert_eq!(rust_only(code), "let a = 1;\n            \na.");
+        assert_eq!(rust_only(code).len(), code.len());
+    }
+}

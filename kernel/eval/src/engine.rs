@@ -1,0 +1,340 @@
+//! evcxr's context with our child behind it: one part of a cell in, a report out.
+
+use crate::child::{CHILD_ARG, CONTROL_VAR};
+use crate::link::{Link, Report};
+use crate::report::{self, Sources};
+use crate::{cell, dependencies, prelude, socket};
+use dds_core::eval::{CellError, CellSink, Stream};
+use dds_core::{Error, Kind, MimeBundle, Result};
+use evcxr::{CommandContext, EvalContext, EvalContextOutputs};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+/// Overrides the profile that evcxr writes, without rust-analyzer having to load everything anew
+/// as it would if the manifest changed.
+const OPT_LEVEL_VAR: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
+
+pub(crate) struct Engine {
+    // Dropped first: it waits for the child, which the link still serves.
+    context: CommandContext,
+    link: Arc<Link>,
+    /// The session's private folder: evcxr's crate, its target folder, the compiled cells.
+    pub folder: PathBuf,
+    sources: Sources,
+    /// Whether the fallback of the prelude is in scope.
+    fallback: bool,
+    /// A crate or a directive of the user's has its own way of showing values.
+    own_display: bool,
+    /// The child in which the prelude has run last.
+    prelude_in: u64,
+    analysis_is_warm: bool,
+    /// Dependencies are compiled with optimisation.
+    optimises_dependencies: bool,
+}
+
+impl Engine {
+    /// Starts the child and compiles a first trivial cell, which takes seconds.
+    pub(crate) fn create(exe: &Path, opt_level: &str, link: Arc<Link>) -> Result<Self> {
+        let mut command = Command::new(exe);
+        let control = link.child_end();
+        command.arg(CHILD_ARG).env(CONTROL_VAR, control.to_string()).current_dir(link.cwd());
+        // SAFETY: one system call that may be made between fork and exec.
+        unsafe { command.pre_exec(move || socket::set_close_on_exec(control, false)) };
+        let (context, EvalContextOutputs { stdout, stderr }) =
+            EvalContext::with_subprocess_command(command).map_err(|error| start_error(&error.to_string()))?;
+        // Nothing is ever said there by a healthy child; what is said belongs into the log.
+        drop(stdout);
+        std::thread::Builder::new()
+            .name("evaluator log".into())
+            .spawn(move || {
+                for line in stderr {
+                    tracing::warn!("evaluation process: {line}");
+                }
+            })
+            .map_err(|error| Error::internal(format!("no thread can be started: {error}")))?;
+        let mut context = CommandContext::with_eval_context(context);
+        let folder = last_compile_dir(&mut context)?;
+        link.remove_at_end(&folder);
+        let mut engine = Self {
+            context,
+            link,
+            folder,
+            sources: Sources::default(),
+            fallback: false,
+            own_display: false,
+            prelude_in: 0,
+            analysis_is_warm: false,
+            optimises_dependencies: false,
+        };
+        engine.set_opt_level(opt_level);
+        Ok(engine)
+    }
+
+    /// Runs the prelude in a child that has not had it. Without it cells run too, but more slowly
+    /// and with coarser messages.
+    pub(crate) fn warm_up(&mut self) {
+        let child = self.link.child_number();
+        if self.prelude_in == child {
+            return;
+        }
+        self.prelude_in = child;
+        match self.run(&prelude::code(!self.own_display), None).0 {
+            Ok(_) => self.fallback = !self.own_display,
+            Err(error) => tracing::warn!("the first cell failed: {error}"),
+        }
+    }
+
+    /// Has the analysis load the standard library, which the first `let` or completion would wait
+    /// for: seconds.
+    pub(crate) fn warm_analysis(&mut self) {
+        if !std::mem::replace(&mut self.analysis_is_warm, true) {
+            const LINE: &str = "let warm = vec![String::new()]; warm.pu";
+            let found = self.complete(LINE, LINE.len());
+            tracing::debug!("analysis is warm: {} completions", found.items.len());
+        }
+    }
+
+    /// Takes the fallback out of scope, for good.
+    fn leave_display_to_user(&mut self) {
+        self.own_display = true;
+        if std::mem::take(&mut self.fallback) {
+            let _ = self.run(prelude::NO_FALLBACK, None);
+        }
+    }
+
+    fn set_opt_level(&mut self, level: &str) {
+        if !level.is_empty() && level.chars().all(|c| c.is_ascii_alphanumeric()) {
+            let (result, _) = self.run(&format!(":build_env {OPT_LEVEL_VAR}={level}"), None);
+            if let Err(error) = result {
+                tracing::warn!("the optimisation level cannot be set: {error}");
+            }
+        }
+    }
+
+    fn optimise_dependencies(&mut self) {
+        if std::mem::replace(&mut self.optimises_dependencies, true) {
+            return;
+        }
+        match dependencies::write_wrapper(&self.folder) {
+            Ok(wrapper) => {
+                let _ = self.run(&format!(":build_env RUSTC_WRAPPER={}", wrapper.display()), None);
+            }
+            Err(error) => tracing::warn!("dependencies are not optimised: {error}"),
+        }
+    }
+
+    /// Runs one part of a cell; `whole` is the cell's text, which messages quote.
+    pub(crate) fn execute(
+        &mut self,
+        part: &cell::Part,
+        whole: &str,
+        sink: &Arc<dyn CellSink>,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Executed, CellError> {
+        if part.restart {
+            self.restart(sink);
+        }
+        self.warm_up();
+        if cell::changes_format(&part.text) || prelude::brings_own_display(&part.text) {
+            self.leave_display_to_user();
+        }
+        if part.directives
+            && let Some(level) = cell::opt_level(&part.text)
+        {
+            self.set_opt_level(level);
+        }
+        if cell::adds_dependency(&part.text) {
+            self.optimise_dependencies();
+        }
+        let (result, report) = self.run(&part.text, Some(Arc::clone(sink)));
+        if let Some(panic) = report.panic.as_ref().filter(|_| !report.panicked && report.death.is_none()) {
+            // The cell caught it itself; the message belongs to its output all the same.
+            sink.stream(Stream::Stderr, &report::thread_panic(panic));
+        }
+        self.judge(result, report, whole, 0, interrupted)
+    }
+
+    /// Replaces the child by a new one: variables are gone, items and dependencies stay.
+    fn restart(&mut self, sink: &Arc<dyn CellSink>) {
+        let handle = self.context.process_handle();
+        let killed = handle.lock().map(|mut child| child.kill());
+        tracing::debug!("child killed: {killed:?}");
+        // evcxr notices when it sends the next code, starts a new child and forgets the variables.
+        let _ = self.run("();", None);
+        sink.stream(Stream::Stdout, "The evaluation process was restarted; variables are gone.\n");
+    }
+
+    /// The `Display` text of one expression.
+    pub(crate) fn text_of(
+        &mut self,
+        expression: &str,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<String, CellError> {
+        self.warm_up();
+        let (result, report) = self.run(&prelude::text_of(expression), None);
+        let executed = self.judge(result, report, expression, prelude::TEXT_LINE - 1, interrupted)?;
+        executed.text.ok_or_else(|| report::cell_error(Error::usage(format!("`{expression}` gave no text"))))
+    }
+
+    fn judge(
+        &mut self,
+        result: Result<evcxr::EvalOutputs, evcxr::Error>,
+        report: Report,
+        code: &str,
+        skip: usize,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Executed, CellError> {
+        let outputs = match result {
+            Ok(outputs) => outputs,
+            Err(evcxr::Error::SubprocessTerminated(_)) => {
+                return Err(report::state_lost(report.death.as_ref()));
+            }
+            Err(_) if let Some(death) = &report.death => {
+                return Err(report::death_error(death, report.panic.as_ref(), &report.stderr_tail));
+            }
+            Err(_) if interrupted() => return Err(report::interrupted(true)),
+            Err(evcxr::Error::CompilationErrors(errors)) => {
+                return Err(report::compile_error(&errors, code, skip));
+            }
+            Err(evcxr::Error::TypeRedefinedVariablesLost(names)) => {
+                let names = names.join(", ");
+                return Err(report::cell_error(
+                    Error::new(Kind::Conflict, format!("a type was defined anew: {names} had the old one"))
+                        .hint("The variables named are gone. Define them again."),
+                ));
+            }
+            Err(evcxr::Error::Message(message)) => return Err(report::cell_error(message_error(&message))),
+        };
+        let fell_back = outputs.phases.iter().any(|phase| phase.name.contains("Fallback"));
+        if fell_back && self.fallback {
+            // A trait of the user's has the same method: from now on theirs is the only one.
+            self.leave_display_to_user();
+        }
+        if report.panicked {
+            let generated = self.context.last_source().unwrap_or_default();
+            self.sources.add(code);
+            return Err(match &report.panic {
+                Some(panic) => report::panic_error(panic, &generated, &self.sources),
+                None => report::cell_error(
+                    Error::internal("the cell could not be run").context(report.stderr_tail.trim()),
+                ),
+            });
+        }
+        self.sources.add(code);
+        if report.early_return {
+            return Err(report::early_return(&report.stderr_tail));
+        }
+        let directive_text = bundle_of(outputs);
+        let finished = report.output.finish(dds_core::lex::ends_in_expression(code));
+        Ok(Executed { directive_text, shown: finished.shown, value: finished.value, text: finished.text })
+    }
+
+    fn run(
+        &mut self,
+        code: &str,
+        sink: Option<Arc<dyn CellSink>>,
+    ) -> (Result<evcxr::EvalOutputs, evcxr::Error>, Report) {
+        self.link.begin(sink);
+        let result = self.context.execute(code);
+        (result, self.link.end())
+    }
+
+    pub(crate) fn context(&mut self) -> &mut CommandContext {
+        &mut self.context
+    }
+}
+
+fn last_compile_dir(context: &mut CommandContext) -> Result<PathBuf> {
+    let outputs = context.execute(":last_compile_dir").map_err(|error| Error::internal(error.to_string()))?;
+    let folder = outputs.get("text/plain").unwrap_or("").trim();
+    if folder.is_empty() {
+        Err(Error::internal("the compiler's folder is not known"))
+    } else {
+        Ok(folder.into())
+    }
+}
+
+/// What directives have to say.
+fn bundle_of(outputs: evcxr::EvalOutputs) -> Option<MimeBundle> {
+    let mut bundle = MimeBundle::default();
+    for (mime, text) in outputs.content_by_mime_type {
+        bundle.data.insert(mime, text.trim_end().into());
+    }
+    Some(bundle).filter(|bundle| !bundle.is_empty())
+}
+
+const INSTALL_RUST: &str = "Install Rust from https://rustup.rs:\n\
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh\n\
+    then run the cell again. Commands (`%dds …`) work without it.";
+const INSTALL_LINKER: &str = "Rust needs a C linker: install `build-essential` (Debian, Ubuntu), `gcc` \
+    (Fedora), or the Xcode command line tools (macOS), then run the cell again.";
+
+/// Why no evaluation process could be started.
+fn start_error(message: &str) -> Error {
+    let no_rust = ["Cannot find `", "didn't output a host line", "Failed to run rustc", "No libstd found"];
+    if no_rust.iter().any(|sign| message.contains(sign)) {
+        Error::new(Kind::Unavailable, "Rust cells need a Rust toolchain, and none was found on PATH")
+            .hint(INSTALL_RUST)
+    } else if message.contains("linker") {
+        Error::new(Kind::Unavailable, first_line(message)).hint(INSTALL_LINKER)
+    } else {
+        Error::new(Kind::Unavailable, format!("Rust cells cannot be run: {}", message.trim()))
+    }
+}
+
+/// What evcxr says in words of its own, without what cargo printed for programs.
+fn message_error(message: &str) -> Error {
+    /// Most lines of cargo's that are shown.
+    const MAX_LINES: usize = 40;
+    let Some((_, output)) = message.split_once("STDERR:") else {
+        return Error::usage(message.trim().replace("evcxr", "the kernel"));
+    };
+    let output = output.split("\nSTDOUT:").next().unwrap_or(output);
+    let lines: Vec<&str> = output
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty() && !line.starts_with('{'))
+        .skip_while(|line| !line.trim_start().starts_with("error"))
+        .take(MAX_LINES)
+        .collect();
+    let text = lines.join("\n");
+    let error = Error::usage(if text.is_empty() { "the cell does not compile" } else { &text });
+    if text.contains("linker") { error.hint(INSTALL_LINKER) } else { error }
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or("")
+}
+
+/// What a part of a cell has given.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub directive_text: Option<MimeBundle>,
+    pub shown: Option<MimeBundle>,
+    pub value: Option<MimeBundle>,
+    pub text: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_toolchain_is_explained() {
+        let error = start_error("Cannot find `rustc` binary");
+        assert_eq!(error.kind, Kind::Unavailable);
+        assert!(error.hint.unwrap().contains("https://rustup.rs"));
+        let error = start_error("linker `cc` not found");
+        assert!(error.hint.unwrap().contains("build-essential"));
+    }
+
+    #[test]
+    fn cargo_is_quoted_without_its_json() {
+        let message = "Compilation failed, but no parsable errors were found. STDERR:\n   Compiling a\n\
+            error: no matching package named `zz` found\nlocation searched: crates.io\nSTDOUT:{\"reason\":1}\n";
+        let shown = message_error(message).message;
+        assert_eq!(shown, "error: no matching package named `zz` found\nlocation searched: crates.io");
+    }
+}

@@ -1,0 +1,282 @@
+//! The kernel's end of the control socket: a thread that takes the child's frames and hands a
+//! cell's output on while the cell runs, and the record of what happened in it.
+//!
+//! Survives restarts of the child: both ends stay open here, the child only borrows its own.
+
+use crate::frames::{Death, FromChild, MAX_PAYLOAD, Panic, ToChild};
+use crate::output::{CellOutput, Decoder};
+use crate::socket;
+use dds_core::MimeBundle;
+use dds_core::eval::{CellSink, Stream};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long the child may take to answer a question between cells.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What the child reported about the cell that ran.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub output: CellOutput,
+    /// The last panic on the thread that runs cells.
+    pub panic: Option<Panic>,
+    /// The cell's code ended in a panic (and did not catch it itself).
+    pub panicked: bool,
+    pub early_return: bool,
+    pub death: Option<Death>,
+    /// The end of what was written to standard error.
+    pub stderr_tail: String,
+}
+
+#[derive(Default)]
+struct State {
+    sink: Option<Arc<dyn CellSink>>,
+    report: Report,
+    stdout: Decoder,
+    stderr: Decoder,
+    sync_asked: u64,
+    synced: u64,
+    cwd_answer: Option<i32>,
+    cwd: PathBuf,
+    remove_at_end: Option<PathBuf>,
+    /// How many children have been started.
+    children: u64,
+    /// Frames taken so far: while it grows, the child is alive.
+    frames: u64,
+    /// The reader is handing output on, which may take as long as the front end takes.
+    handing_on: bool,
+}
+
+struct Shared {
+    ours: OwnedFd,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// The control socket of one session.
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    /// Held for every child that is started.
+    theirs: OwnedFd,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Link {
+    pub(crate) fn open(cwd: &Path) -> io::Result<Self> {
+        let (ours, theirs) = socket::pair()?;
+        let state = State { cwd: cwd.to_owned(), ..State::default() };
+        let shared = Arc::new(Shared { ours, state: Mutex::new(state), changed: Condvar::new() });
+        let reader = std::thread::Builder::new().name("cell output".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.read()
+        })?;
+        Ok(Self { shared, theirs, reader: Some(reader) })
+    }
+
+    /// The number of the descriptor that the child inherits.
+    pub(crate) fn child_end(&self) -> RawFd {
+        self.theirs.as_raw_fd()
+    }
+
+    pub(crate) fn tell(&self, frame: &ToChild) {
+        self.shared.tell(frame);
+    }
+
+    /// A cell begins: its output goes to `sink`, or nowhere.
+    pub(crate) fn begin(&self, sink: Option<Arc<dyn CellSink>>) {
+        let mut state = self.shared.lock();
+        state.sink = sink;
+        state.report = Report::default();
+        drop(state);
+        self.tell(&ToChild::Begin);
+    }
+
+    /// A cell has ended: waits for the rest of its output and returns what happened. Threads that
+    /// the cell left running keep printing to its sink.
+    pub(crate) fn end(&self) -> Report {
+        let number = {
+            let mut state = self.shared.lock();
+            state.sync_asked += 1;
+            state.sync_asked
+        };
+        self.tell(&ToChild::Sync(number));
+        let mut state = self.shared.wait(|state| state.synced >= number);
+        let sink = state.sink.clone();
+        let rests = [(Stream::Stdout, state.stdout.finish()), (Stream::Stderr, state.stderr.finish())];
+        let report = std::mem::take(&mut state.report);
+        drop(state);
+        if let Some(sink) = sink {
+            for (stream, rest) in rests {
+                if !rest.is_empty() {
+                    sink.stream(stream, &rest);
+                }
+            }
+        }
+        report
+    }
+
+    /// Changes the folder of the process that runs cells; an errno on refusal.
+    pub(crate) fn set_cwd(&self, folder: &Path) -> io::Result<()> {
+        self.shared.lock().cwd_answer = None;
+        self.tell(&ToChild::Chdir(folder.to_owned()));
+        let mut state = self.shared.wait(|state| state.cwd_answer.is_some());
+        match state.cwd_answer {
+            Some(0) => {
+                state.cwd = folder.to_owned();
+                Ok(())
+            }
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "the evaluation process does not answer")),
+        }
+    }
+
+    /// Which child is running, counted from 1.
+    pub(crate) fn child_number(&self) -> u64 {
+        self.shared.lock().children
+    }
+
+    pub(crate) fn cwd(&self) -> PathBuf {
+        self.shared.lock().cwd.clone()
+    }
+
+    /// For a child that is still starting, or not even that: its cells will run there.
+    pub(crate) fn remember_cwd(&self, folder: &Path) {
+        self.shared.lock().cwd = folder.to_owned();
+        self.tell(&ToChild::Chdir(folder.to_owned()));
+    }
+
+    /// Has the child remove `folder` when the kernel is gone without having done so.
+    pub(crate) fn remove_at_end(&self, folder: &Path) {
+        self.shared.lock().remove_at_end = Some(folder.to_owned());
+        self.tell(&ToChild::RemoveAtEnd(folder.to_owned()));
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        socket::shutdown(self.shared.ours.as_fd());
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        let (mut deadline, mut frames) = (Instant::now() + ANSWER, state.frames);
+        while !done(&state) {
+            if state.handing_on || state.frames != frames {
+                (deadline, frames) = (Instant::now() + ANSWER, state.frames);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::warn!("the evaluation process does not answer");
+                break;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state
+    }
+
+    fn tell(&self, frame: &ToChild) {
+        if let Err(error) = socket::try_send(self.ours.as_fd(), &frame.encode()) {
+            tracing::debug!("the evaluation process does not listen: {error}");
+        }
+    }
+
+    fn read(&self) {
+        let mut buffer = vec![0; MAX_PAYLOAD * 2];
+        while let Ok(frame @ [_, ..]) = socket::recv(self.ours.as_fd(), &mut buffer) {
+            match FromChild::decode(frame) {
+                Some(frame) => {
+                    let out = self.take(frame);
+                    if let Some((sink, shows)) = out {
+                        self.hand_on(&sink, &shows);
+                    }
+                }
+                None => tracing::warn!("a frame of the evaluation process is not understood"),
+            }
+        }
+    }
+
+    fn hand_on(&self, sink: &Arc<dyn CellSink>, shows: &[Show]) {
+        self.lock().handing_on = true;
+        for show in shows {
+            match show {
+                Show::Text(stream, text) if !text.is_empty() => sink.stream(*stream, text),
+                Show::Text(..) => {}
+                Show::Bundle(bundle) => sink.display(bundle),
+            }
+        }
+        self.lock().handing_on = false;
+        self.changed.notify_all();
+    }
+
+    /// Takes note of a frame; returns what is to be shown, and where.
+    fn take(&self, frame: FromChild) -> Option<(Arc<dyn CellSink>, Vec<Show>)> {
+        let mut state = self.lock();
+        let State { report, stdout, stderr, .. } = &mut *state;
+        let mut shows = Vec::new();
+        match frame {
+            FromChild::Stdout(bytes) => {
+                shows.extend(report.output.text_comes().map(Show::Bundle));
+                shows.push(Show::Text(Stream::Stdout, stdout.decode(&bytes)));
+            }
+            FromChild::Stderr(bytes) => {
+                let text = stderr.decode(&bytes);
+                keep_tail(&mut report.stderr_tail, &text);
+                shows.push(Show::Text(Stream::Stderr, text));
+            }
+            FromChild::ContentBegin(mime) => shows.extend(report.output.begin(mime).map(Show::Bundle)),
+            FromChild::ContentData(bytes) => report.output.data(&bytes),
+            FromChild::ContentEnd => report.output.end(),
+            FromChild::Panic(panic) if panic.main => report.panic = Some(panic),
+            FromChild::Panic(panic) => {
+                shows.push(Show::Text(Stream::Stderr, crate::report::thread_panic(&panic)));
+            }
+            FromChild::Panicked => report.panicked = true,
+            FromChild::EarlyReturn => report.early_return = true,
+            FromChild::Death(death) => report.death = Some(death),
+            FromChild::Synced(number) => state.synced = number,
+            FromChild::Cwd(errno) => state.cwd_answer = Some(errno),
+            FromChild::Hello => {
+                state.children += 1;
+                (state.stdout, state.stderr) = Default::default();
+                self.tell(&ToChild::Chdir(state.cwd.clone()));
+                if let Some(folder) = state.remove_at_end.clone() {
+                    self.tell(&ToChild::RemoveAtEnd(folder));
+                }
+            }
+        }
+        state.frames += 1;
+        self.changed.notify_all();
+        let sink = state.sink.clone().filter(|_| !shows.is_empty())?;
+        Some((sink, shows))
+    }
+}
+
+enum Show {
+    Text(Stream, String),
+    Bundle(MimeBundle),
+}
+
+/// Most of standard error that is kept for an error message, in bytes.
+const TAIL: usize = 4096;
+
+fn keep_tail(tail: &mut String, text: &str) {
+    tail.push_str(text);
+    if tail.len() > 2 * TAIL {
+        let cut = tail.len() - TAIL;
+        let cut = (cut..tail.len()).find(|at| tail.is_char_boundary(*at)).unwrap_or(tail.len());
+        tail.drain(..cut);
+    }
+}

@@ -1,0 +1,60 @@
+//! Whole cells, through rustc and a real child process. The child is this program in its hidden
+//! role, so there is no test harness: `main` dispatches, then runs the tests below one by one.
+//!
+//! `cargo test -p dds-eval --test cells -- NAME` runs those whose name contains NAME; `measure`
+//! prints how long cells take and tests nothing.
+
+mod cells {
+    pub mod bench;
+    pub mod failures;
+    pub mod language;
+    pub mod lifetime;
+    pub mod output;
+    pub mod stage;
+    pub mod state;
+}
+
+use cells::stage::{Stage, Test};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+fn main() {
+    dds_eval::take_over_child_roles();
+    match std::env::args().nth(1).as_deref() {
+        Some(cells::lifetime::VICTIM_ARG) => return cells::lifetime::victim(),
+        Some(cells::lifetime::BARE_ARG) => return cells::lifetime::bare(),
+        _ => {}
+    }
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if wanted.iter().any(|name| name == "measure") {
+        return cells::bench::run();
+    }
+    let tests: Vec<Test> = [
+        cells::output::TESTS,
+        cells::state::TESTS,
+        cells::failures::TESTS,
+        cells::language::TESTS,
+        cells::lifetime::TESTS,
+    ]
+    .concat();
+    // Starting takes seconds, so the tests share an evaluator; one that fails gets the next a new one.
+    let mut stage = Stage::new();
+    let mut failed = Vec::new();
+    for (name, test) in tests {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        print!("test {name} ... ");
+        let _ = std::io::Write::flush(&mut std::io::stdout());
+        let result = catch_unwind(AssertUnwindSafe(|| test(&mut stage)));
+        println!("{}", if result.is_ok() { "ok" } else { "FAILED" });
+        if result.is_err() {
+            failed.push(name);
+            stage = Stage::new();
+        }
+    }
+    drop(stage);
+    if !failed.is_empty() {
+        println!("\nfailed: {}", failed.join(", "));
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,177 @@
+//! What the tests stand on: an evaluator, and a sink that keeps what a cell shows, in order.
+
+use dds_core::eval::{CellError, CellSink, Evaluator, Stream};
+use dds_core::{Cx, MimeBundle};
+use dds_eval::{EvalOptions, RustEvaluator};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// A test's name and body.
+pub type Test = (&'static str, fn(&mut Stage));
+
+/// How long something may take that happens at once on an idle machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    Out(String),
+    Err(String),
+    Display(MimeBundle),
+}
+
+#[derive(Default)]
+pub struct Record {
+    shown: Mutex<Vec<Shown>>,
+    changed: Condvar,
+}
+
+impl Record {
+    fn push(&self, next: Shown) {
+        let mut shown = self.shown.lock().unwrap();
+        match (shown.last_mut(), next) {
+            (Some(Shown::Out(last)), Shown::Out(next)) => last.push_str(&next),
+            (Some(Shown::Err(last)), Shown::Err(next)) => last.push_str(&next),
+            (_, next) => shown.push(next),
+        }
+        self.changed.notify_all();
+    }
+
+    pub fn all(&self) -> Vec<Shown> {
+        self.shown.lock().unwrap().clone()
+    }
+
+    pub fn out(&self) -> String {
+        let text = |shown: &Shown| if let Shown::Out(text) = shown { text.clone() } else { String::new() };
+        self.all().iter().map(text).collect()
+    }
+
+    pub fn err(&self) -> String {
+        let text = |shown: &Shown| if let Shown::Err(text) = shown { text.clone() } else { String::new() };
+        self.all().iter().map(text).collect()
+    }
+
+    pub fn wait_for_out(&self, part: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        let mut shown = self.shown.lock().unwrap();
+        while !shown.iter().any(|shown| matches!(shown, Shown::Out(text) if text.contains(part))) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "`{part}` was not printed: {shown:?}");
+            shown = self.changed.wait_timeout(shown, left).unwrap().0;
+        }
+    }
+}
+
+impl CellSink for Record {
+    fn stream(&self, stream: Stream, text: &str) {
+        let text = text.to_owned();
+        self.push(match stream {
+            Stream::Stdout => Shown::Out(text),
+            Stream::Stderr => Shown::Err(text),
+        });
+    }
+
+    fn display(&self, bundle: &MimeBundle) {
+        self.push(Shown::Display(bundle.clone()));
+    }
+
+    fn display_with_id(&self, bundle: &MimeBundle, _: &str, _: bool) {
+        self.display(bundle);
+    }
+}
+
+pub type CellResult = Result<Option<MimeBundle>, CellError>;
+
+pub struct Stage {
+    pub evaluator: RustEvaluator,
+    pub cwd: tempfile::TempDir,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let cwd = tempfile::tempdir().unwrap();
+        let exe = std::env::current_exe().unwrap();
+        let evaluator = RustEvaluator::start(&exe, EvalOptions::new(cwd.path())).unwrap();
+        Self { evaluator, cwd }
+    }
+
+    pub fn cx(&self) -> Cx {
+        Cx::silent(self.cwd.path())
+    }
+
+    pub fn run(&mut self, code: &str) -> (CellResult, Arc<Record>) {
+        let record = Arc::new(Record::default());
+        let sink: Arc<dyn CellSink> = record.clone();
+        let cx = self.cx();
+        (self.evaluator.execute(code, &sink, &cx), record)
+    }
+
+    /// Runs a cell that must succeed and returns its value as text.
+    #[track_caller]
+    pub fn value(&mut self, code: &str) -> String {
+        match self.run(code).0 {
+            Ok(value) => value.map(|bundle| bundle.plain().to_owned()).unwrap_or_default(),
+            Err(error) => panic!("{code:?} failed: {}", error.traceback.join("\n")),
+        }
+    }
+
+    /// Runs a cell that must fail.
+    #[track_caller]
+    pub fn error(&mut self, code: &str) -> CellError {
+        match self.run(code).0 {
+            Ok(value) => panic!("{code:?} gave {value:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// Runs a cell and interrupts it once it has printed `sign`.
+    pub fn interrupt_at(&mut self, code: &str, sign: &str) -> (CellResult, Duration) {
+        let record = Arc::new(Record::default());
+        let sink: Arc<dyn CellSink> = record.clone();
+        let cx = self.cx();
+        let interrupter = self.evaluator.interrupter();
+        let sign = sign.to_owned();
+        let other = std::thread::spawn(move || {
+            record.wait_for_out(&sign);
+            let at = Instant::now();
+            interrupter.interrupt();
+            at
+        });
+        let result = self.evaluator.execute(code, &sink, &cx);
+        let ended = Instant::now();
+        (result, ended - other.join().unwrap())
+    }
+
+    /// The session's private folder.
+    pub fn folder(&mut self) -> PathBuf {
+        self.value(":last_compile_dir").into()
+    }
+}
+
+/// Waits until `done`, which the system may need a moment for.
+#[track_caller]
+pub fn eventually(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+pub fn plain(lines: &[String]) -> String {
+    let mut out = String::new();
+    let text = lines.join("\n");
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            for c in chars.by_ref() {
+                if c == 'm' {
+                    break;
+                }
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}

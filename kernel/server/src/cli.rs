@@ -1,0 +1,150 @@
+//! The command line `dds`: which role this process plays, and the commands of a shell.
+//!
+//! The only place that reads arguments. Exit status: 0, 1 for an error, 2 for a command line that
+//! is not understood, 130 after an interrupt.
+
+mod command;
+mod interrupt;
+mod mounts;
+mod panics;
+mod serving;
+
+use crate::kernel::install::{InstallTarget, install};
+use crate::render::{self, Style};
+use crate::session::wiring;
+use crate::{config, demo, kernel};
+use dds_cmd::grammar::{self, Install};
+use dds_cmd::{Command, Door, ShellCommand, ShellLine};
+use dds_core::{Cancel, Config, Cx, Error, Kind, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// What `main` does, after the hidden roles took their turn.
+pub fn main() -> ExitCode {
+    panics::apologise();
+    start_log();
+    let json = std::env::args_os().skip(1).take_while(|a| a != "--").any(|a| a == "--json");
+    let style = Style::detect(json);
+    match words().and_then(|words| dispatch(&words, style)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            render::error(&e, style);
+            ExitCode::from(render::exit_code(&e))
+        }
+    }
+}
+
+fn words() -> Result<Vec<String>> {
+    std::env::args_os()
+        .skip(1)
+        .map(|w| w.into_string().map_err(|w| Error::usage(format!("{} is not UTF-8", w.to_string_lossy()))))
+        .collect()
+}
+
+fn dispatch(words: &[String], style: Style) -> Result<()> {
+    if let [word] = words
+        && ["--version", "-V"].contains(&word.as_str())
+    {
+        render::say(concat!("dds ", env!("CARGO_PKG_VERSION")));
+        return Ok(());
+    }
+    let line = grammar::shell(words)?;
+    let cwd = folder(&line)?;
+    let Some(command) = line.command else {
+        render::outcome(&dds_cmd::help::help(Door::Shell, None)?, style);
+        return Ok(());
+    };
+    match command {
+        ShellCommand::EvalChild => dds_eval::child_main(),
+        ShellCommand::MountChild => dds_mount::child_main(),
+        ShellCommand::Common(Command::Help(r)) => {
+            render::outcome(&dds_cmd::help::help(Door::Shell, r.command.as_deref())?, style);
+            Ok(())
+        }
+        ShellCommand::Install(r) => install_kernel(r, &cwd, style),
+        ShellCommand::Kernel(r) => run_kernel(&cwd.join(r.file), &cwd),
+        other => {
+            let config = Arc::new(config::load(&config::process_env)?);
+            let cancel = interrupt::watch();
+            match other {
+                ShellCommand::Common(Command::Mount(r)) => serving::mount(&config, &r, &cwd, &cancel, style),
+                ShellCommand::Common(command) => command::run(&config, &command, &cwd, &cancel, style),
+                ShellCommand::Serve(r) => serving::serve(&config, &r, &cwd, &cancel, style),
+                ShellCommand::App(r) => serving::app(&config, &r, &cwd, &cancel, style),
+                ShellCommand::Demo(r) => demo(&config, &r, &cwd, &cancel, style),
+                _ => Err(Error::internal("a role was not handled")),
+            }
+        }
+    }
+}
+
+fn demo(config: &Arc<Config>, r: &grammar::Demo, cwd: &Path, cancel: &Cancel, style: Style) -> Result<()> {
+    let options = demo::Options {
+        exit: r.exit,
+        report: r.report.as_ref().map(|file| cwd.join(file)),
+        port: r.port,
+        out: None,
+    };
+    let cx = Cx::new(cwd, Arc::new(render::Terminal::new(style)), cancel.clone());
+    let report = serving::runtime()?.block_on(demo::run(options, config.clone(), &cx))?;
+    if style.json {
+        let value = serde_json::to_value(&report).map_err(|e| Error::internal(e.to_string()))?;
+        render::outcome(&dds_core::Outcome::new("", value), style);
+    }
+    Ok(())
+}
+
+/// The folder of this command: the current one, or that of `-C`.
+fn folder(line: &ShellLine) -> Result<PathBuf> {
+    let here = std::env::current_dir()
+        .map_err(|e| Error::new(Kind::Unavailable, format!("the current folder is not readable: {e}")))?;
+    let Some(dir) = &line.dir else { return Ok(here) };
+    let path = Cx::silent(&here).absolute(dir);
+    match std::fs::metadata(&path) {
+        Ok(m) if m.is_dir() => Ok(path),
+        Ok(_) => Err(Error::usage(format!("-C {dir}: not a folder"))),
+        Err(e) => Err(Error::io(&path, &e).context("-C")),
+    }
+}
+
+fn install_kernel(r: Install, cwd: &Path, style: Style) -> Result<()> {
+    let target = match (r.prefix, r.sys_prefix) {
+        (Some(dir), _) => InstallTarget::Prefix(cwd.join(dir)),
+        (None, true) => InstallTarget::SysPrefix,
+        (None, false) => InstallTarget::User,
+    };
+    let exe = std::env::current_exe().map_err(|e| Error::io("dds", &e))?;
+    let dir = install(target, &exe, &|name| std::env::var(name).ok())?;
+    let outcome = dds_core::Outcome::new(
+        format!("installed the kernel \"Rust (dds)\" in {}", dir.display()),
+        serde_json::json!({"dir": dir, "exe": exe}),
+    );
+    render::outcome(&outcome.detail("start it with: jupyter lab"), style);
+    Ok(())
+}
+
+/// Runs as a kernel until it is told to end, and then leaves at once: a cell that does not stop may
+/// still be running.
+fn run_kernel(file: &Path, cwd: &Path) -> Result<()> {
+    let config = Arc::new(config::load(&config::process_env)?);
+    let uploads = config::uploads(&config::process_env);
+    let cwd = cwd.to_owned();
+    let done = kernel::run(file, move || {
+        let host: Arc<dyn kernel::host::Host> = wiring::session(config, &cwd, uploads)?;
+        Ok(host)
+    });
+    if let Err(e) = done {
+        render::error(&e, Style::detect(false));
+        std::process::exit(i32::from(render::exit_code(&e)));
+    }
+    std::process::exit(0);
+}
+
+/// Logs go to stderr; `DDS_LOG` chooses what, in the syntax of `RUST_LOG`.
+fn start_log() {
+    let filter = std::env::var("DDS_LOG").unwrap_or_else(|_| "warn".into());
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

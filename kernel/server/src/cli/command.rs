@@ -1,0 +1,55 @@
+//! The commands that a shell shares with a notebook cell.
+
+use super::mounts::ShellMounts;
+use crate::render::{self, Style, Terminal};
+use crate::session::{self, wiring};
+use dds_cmd::{Command, Door};
+use dds_core::engine::{Engines, SessionEngine};
+use dds_core::{Cancel, Config, Cx, Error, Outcome, Result, request as rq};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs one command and shows its result.
+pub(super) fn run(
+    config: &Arc<Config>,
+    command: &Command,
+    cwd: &Path,
+    cancel: &Cancel,
+    style: Style,
+) -> Result<()> {
+    let services = wiring::services(config);
+    let mounts = ShellMounts(services.mount.clone());
+    let own = Shell { config: config.clone() };
+    let engines = Engines { data: &*services.data, mount: &mounts, learn: &*services.learn, session: &own };
+    let terminal = Arc::new(Terminal::new(style));
+    let cx = Cx::new(cwd, terminal.clone(), cancel.clone());
+    let outcome = dds_cmd::run(command, Door::Shell, &engines, &cx);
+    terminal.finish();
+    let outcome = outcome?;
+    render::outcome(&outcome, style);
+    if let (Command::Show(show), false) = (command, style.json)
+        && show.out.is_none()
+    {
+        render::tell("note: a shell shows no pictures; --out FILE.png writes them");
+    }
+    Ok(())
+}
+
+/// What a session would do, in a shell.
+struct Shell {
+    config: Arc<Config>,
+}
+
+impl SessionEngine for Shell {
+    fn form(&self, _: &rq::FormCell, _: &Cx) -> Result<Outcome> {
+        Err(Error::usage("forms are declared in a notebook").hint("see: dds help app"))
+    }
+
+    fn cd(&self, _: &str, _: &Cx) -> Result<Outcome> {
+        Err(Error::usage("cd belongs to a notebook").hint("use your shell's cd, or dds -C DIR COMMAND"))
+    }
+
+    fn exec(&self, r: &rq::Exec, cx: &Cx) -> Result<Outcome> {
+        session::exec(&self.config, r, cx)
+    }
+}

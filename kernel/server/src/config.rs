@@ -1,0 +1,192 @@
+//! What the environment says: folders, tokens, threads. Read once, here; the libraries are handed
+//! the result.
+
+use dds_core::{Config, Error, Kind, Result, Secret};
+use std::ffi::OsString;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Host of the DagsHub API when `DAGSHUB_CLIENT_HOST` names no other.
+const DAGSHUB: &str = "https://dagshub.com";
+/// Environment variable that names a visitor's upload folder; the app server sets it.
+const UPLOADS: &str = "DDS_UPLOADS";
+
+/// Reads one environment variable.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The process's own environment.
+pub fn process_env(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// The configuration of this process. Makes the runtime folder, mode 0700.
+///
+/// Errors: `Unavailable` when no private runtime folder can be made, `Usage` for a malformed
+/// `DAGSHUB_CLIENT_HOST`.
+pub fn load(env: Env<'_>) -> Result<Config> {
+    let exe = std::env::current_exe()
+        .map_err(|e| Error::new(Kind::Unavailable, format!("the path of the dds binary is unknown: {e}")))?;
+    let runtime_dir = runtime_dir(env)?;
+    let home = path(env, "HOME");
+    let below_home = |name: &str, default: &str| {
+        let dir = path(env, name).or_else(|| home.as_ref().map(|h| h.join(default)));
+        dir.unwrap_or_else(|| runtime_dir.join(default)).join("dds")
+    };
+    let cache_dir = path(env, "DDS_CACHE").unwrap_or_else(|| below_home("XDG_CACHE_HOME", ".cache"));
+    let login = text(env, "DAGSHUB_USERNAME").zip(text(env, "DAGSHUB_PASSWORD"));
+    Ok(Config {
+        exe,
+        cache_dir,
+        config_dir: below_home("XDG_CONFIG_HOME", ".config"),
+        dagshub_host: dagshub_host(env)?,
+        dagshub_token: text(env, "DAGSHUB_USER_TOKEN").map(Secret::new),
+        dagshub_login: login.map(|(user, password)| (user, Secret::new(password))),
+        // Knows the affinity mask and the cgroup's quota.
+        threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+        runtime_dir,
+    })
+}
+
+/// The folder in which the app server stores this visitor's uploads.
+pub fn uploads(env: Env<'_>) -> Option<PathBuf> {
+    path(env, UPLOADS)
+}
+
+fn text(env: Env<'_>, name: &str) -> Option<String> {
+    env(name)?.into_string().ok().filter(|t| !t.is_empty())
+}
+
+/// An absolute path; relative ones are ignored, as the XDG specification asks.
+fn path(env: Env<'_>, name: &str) -> Option<PathBuf> {
+    env(name).map(PathBuf::from).filter(|p| p.is_absolute())
+}
+
+fn dagshub_host(env: Env<'_>) -> Result<String> {
+    let Some(host) = text(env, "DAGSHUB_CLIENT_HOST") else { return Ok(DAGSHUB.to_owned()) };
+    let host = host.trim().trim_end_matches('/').to_owned();
+    let lower = host.to_ascii_lowercase();
+    if lower.starts_with("http://") || lower.starts_with("https://") {
+        return Ok(host);
+    }
+    Err(Error::usage("DAGSHUB_CLIENT_HOST does not begin with http:// or https://")
+        .hint(format!("unset it, or set it to an address such as {DAGSHUB}")))
+}
+
+/// `$XDG_RUNTIME_DIR/dds`, else a folder of this user's in the temporary folder.
+fn runtime_dir(env: Env<'_>) -> Result<PathBuf> {
+    let temporary = path(env, "TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    let own = temporary.join(format!("dds-{user}"));
+    let candidates = path(env, "XDG_RUNTIME_DIR").map(|d| d.join("dds")).into_iter().chain([own]);
+    let mut refused = String::new();
+    for dir in candidates {
+        match private_dir(&dir, user) {
+            Ok(()) => return Ok(dir),
+            Err(e) => refused = e,
+        }
+    }
+    // Somebody else owns the name: a fresh one.
+    for attempt in 0..16u32 {
+        let dir = temporary.join(format!("dds-{user}-{}-{attempt}", std::process::id()));
+        match private_dir(&dir, user) {
+            Ok(()) => return Ok(dir),
+            Err(e) => refused = e,
+        }
+    }
+    Err(Error::new(Kind::Unavailable, format!("no private folder for sockets: {refused}"))
+        .hint("set XDG_RUNTIME_DIR to a folder that only you can read"))
+}
+
+/// Makes `dir` with mode 0700, or checks that it is ours already: a real folder, of this user, closed to others.
+fn private_dir(dir: &Path, user: u32) -> std::result::Result<(), String> {
+    let told = |e: std::io::Error| format!("{}: {e}", dir.display());
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(told(e)),
+        _ => {}
+    }
+    let meta = std::fs::symlink_metadata(dir).map_err(told)?;
+    if !meta.is_dir() || meta.uid() != user {
+        return Err(format!("{} belongs to somebody else", dir.display()));
+    }
+    if meta.mode() & 0o077 != 0 {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(told)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn load_with(vars: &[(&str, &str)]) -> Result<Config> {
+        let map: HashMap<String, OsString> =
+            vars.iter().map(|(k, v)| ((*k).to_owned(), OsString::from(v))).collect();
+        load(&move |name| map.get(name).cloned())
+    }
+
+    #[test]
+    fn folders_follow_the_environment() {
+        let tmp = tempfile::tempdir().unwrap();
+        let t = tmp.path().to_str().unwrap();
+        let c = load_with(&[("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", t)]).unwrap();
+        assert_eq!(c.cache_dir, Path::new("/home/ann/.cache/dds"));
+        assert_eq!(c.config_dir, Path::new("/home/ann/.config/dds"));
+        assert_eq!(c.runtime_dir, tmp.path().join("dds"));
+        assert!(c.threads >= 1);
+
+        let c = load_with(&[
+            ("HOME", "/home/ann"),
+            ("XDG_CACHE_HOME", "/c"),
+            ("XDG_CONFIG_HOME", "relative"),
+            ("TMPDIR", t),
+        ])
+        .unwrap();
+        assert_eq!(
+            (c.cache_dir.as_path(), c.config_dir.as_path()),
+            (Path::new("/c/dds"), Path::new("/home/ann/.config/dds"))
+        );
+        assert!(c.runtime_dir.starts_with(tmp.path()));
+        assert_eq!(load_with(&[("DDS_CACHE", "/x"), ("TMPDIR", t)]).unwrap().cache_dir, Path::new("/x"));
+    }
+
+    #[test]
+    fn the_runtime_folder_is_private() {
+        let tmp = tempfile::tempdir().unwrap();
+        let t = tmp.path().to_str().unwrap();
+        std::fs::create_dir(tmp.path().join("dds")).unwrap();
+        std::fs::set_permissions(tmp.path().join("dds"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let dir = load_with(&[("XDG_RUNTIME_DIR", t)]).unwrap().runtime_dir;
+        assert_eq!(std::fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+
+        // A link where the folder should be is not followed.
+        let other = tempfile::tempdir().unwrap();
+        let taken = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(other.path(), taken.path().join("dds")).unwrap();
+        let vars = [("XDG_RUNTIME_DIR", taken.path().to_str().unwrap()), ("TMPDIR", t)];
+        let dir = load_with(&vars).unwrap().runtime_dir;
+        assert!(dir.starts_with(tmp.path()), "{}", dir.display());
+    }
+
+    #[test]
+    fn dagshub_settings() {
+        let tmp = tempfile::tempdir().unwrap();
+        let t = ("TMPDIR", tmp.path().to_str().unwrap());
+        let c = load_with(&[t]).unwrap();
+        assert_eq!(c.dagshub_host, "https://dagshub.com");
+        assert!(c.dagshub_token.is_none() && c.dagshub_login.is_none());
+        let c = load_with(&[
+            t,
+            ("DAGSHUB_CLIENT_HOST", "http://127.0.0.1:8080/"),
+            ("DAGSHUB_USER_TOKEN", "s3cret"),
+            ("DAGSHUB_USERNAME", "ann"),
+            ("DAGSHUB_PASSWORD", "pw"),
+        ])
+        .unwrap();
+        assert_eq!(c.dagshub_host, "http://127.0.0.1:8080");
+        assert_eq!(c.dagshub_token.as_ref().unwrap().expose(), "s3cret");
+        assert!(!format!("{c:?}").contains("s3cret") && !format!("{c:?}").contains("pw\""));
+        assert_eq!(load_with(&[t, ("DAGSHUB_CLIENT_HOST", "dagshub.com")]).unwrap_err().kind, Kind::Usage);
+    }
+}

@@ -1,0 +1,211 @@
+//! One notebook's session: engines, evaluator, forms and working folder behind the kernel's message
+//! loop.
+//!
+//! Commands never wait for the evaluator, which starts on a thread of its own; Rust cells do.
+//! Assumes that cells come one at a time; forms may be answered beside them. Does no messaging.
+
+mod evaluator;
+mod exec;
+mod forms;
+mod notes;
+mod output;
+mod progress;
+mod run;
+mod rust_only;
+mod shell;
+mod surroundings;
+pub mod wiring;
+
+pub use evaluator::MakeEvaluator;
+pub(crate) use exec::exec;
+pub use notes::Notes;
+pub use output::{MAX_RESULT_BYTES, cell_error};
+pub(crate) use progress::described as progress_text;
+
+use crate::kernel::host::{CommSender, Host, IsComplete};
+use dds_core::engine::{DataEngine, Engines, LearnEngine, MountEngine, SessionEngine};
+use dds_core::eval::{CellError, CellSink, Completions};
+use dds_core::form::FORM_COMM;
+use dds_core::lex::{Completeness, is_complete};
+use dds_core::{Cancel, Config, Cx, Error, Kind, MimeBundle, Outcome, Result, request as rq};
+use evaluator::Rust;
+use forms::Forms;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// What a session runs its commands with.
+pub struct Services {
+    pub data: Arc<dyn DataEngine>,
+    pub mount: Arc<dyn MountEngine>,
+    pub learn: Arc<dyn LearnEngine>,
+    /// Called after an upload: mounts of that repository show the new files.
+    pub uploaded: AfterUpload,
+    /// Where engines tell what happens beside commands.
+    pub notes: Arc<Notes>,
+    /// Unmounts everything; called once.
+    pub close: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Makes mounts show what was just uploaded.
+pub type AfterUpload = Box<dyn Fn(&rq::Upload, &Cx) -> Result<()> + Send + Sync>;
+
+/// Where a session lives.
+pub struct Place {
+    pub config: Arc<Config>,
+    /// The working folder at the start; absolute.
+    pub cwd: PathBuf,
+    /// The folder of this visitor's uploads, in a published app.
+    pub uploads: Option<PathBuf>,
+}
+
+/// A session; see the module.
+pub struct Session {
+    services: Services,
+    place: Place,
+    cwd: RwLock<PathBuf>,
+    rust: Rust,
+    forms: Forms,
+    /// The cancel flags of everything that runs now.
+    running: Mutex<Vec<Cancel>>,
+    /// Set for good when the session ends.
+    closed: Cancel,
+}
+
+impl Session {
+    /// A session whose evaluator begins to start at once, in the background.
+    pub fn new(services: Services, place: Place, make: MakeEvaluator) -> Result<Arc<Self>> {
+        let rust = Rust::start(make)?;
+        Ok(Arc::new(Self {
+            cwd: RwLock::new(place.cwd.clone()),
+            services,
+            place,
+            rust,
+            forms: Forms::default(),
+            running: Mutex::default(),
+            closed: Cancel::default(),
+        }))
+    }
+
+    fn engines(&self) -> Engines<'_> {
+        Engines {
+            data: &*self.services.data,
+            mount: &*self.services.mount,
+            learn: &*self.services.learn,
+            session: self,
+        }
+    }
+
+    fn cwd(&self) -> PathBuf {
+        self.cwd.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Cancel>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A cancel flag that [`Host::interrupt`] sets until the guard is dropped.
+    fn interruptible(&self) -> Running<'_> {
+        let cancel = Cancel::default();
+        if self.closed.is_cancelled() {
+            cancel.cancel();
+        }
+        self.running().push(cancel.clone());
+        Running { session: self, cancel }
+    }
+}
+
+/// Something that an interrupt stops.
+struct Running<'a> {
+    session: &'a Session,
+    cancel: Cancel,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // Flags are shared, so identity is found by setting this one: it ends here in any case.
+        self.cancel.cancel();
+        self.session.running().retain(|c| !c.is_cancelled());
+    }
+}
+
+impl Host for Session {
+    fn run_cell(&self, code: &str, sink: &Arc<dyn CellSink>) -> Result<Option<MimeBundle>, CellError> {
+        let running = self.interruptible();
+        self.services.notes.lead_to(Some(sink.clone()));
+        let done = run::cell(self, code, sink, &running.cancel);
+        self.services.notes.lead_to(None);
+        done
+    }
+
+    fn interrupt(&self) {
+        for cancel in self.running().iter() {
+            cancel.cancel();
+        }
+        self.rust.interrupt();
+    }
+
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
+        let around = surroundings::OnDisk { cwd: self.cwd(), learn: &*self.services.learn };
+        dds_cmd::complete(code, cursor, &around).unwrap_or_else(|| {
+            let found = self.rust.idle(|rust| rust.complete(&rust_only::rust_only(code), cursor));
+            found.unwrap_or(Completions { start: cursor, end: cursor, items: Vec::new() })
+        })
+    }
+
+    fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
+        dds_cmd::inspect(code, cursor)
+            .or_else(|| self.rust.idle(|rust| rust.inspect(&rust_only::rust_only(code), cursor)).flatten())
+    }
+
+    fn is_complete(&self, code: &str) -> IsComplete {
+        match is_complete(code) {
+            Completeness::Complete => IsComplete::Complete,
+            Completeness::Incomplete { indent } => IsComplete::Incomplete(" ".repeat(indent)),
+            Completeness::Invalid => IsComplete::Invalid,
+        }
+    }
+
+    fn comm_targets(&self) -> Vec<String> {
+        vec![FORM_COMM.to_owned()]
+    }
+
+    fn comm_message(&self, target: &str, data: &Value, _buffers: &[Vec<u8>], reply: &Arc<dyn CommSender>) {
+        // What opens the comm is no submission.
+        if target != FORM_COMM || data.as_object().is_none_or(serde_json::Map::is_empty) {
+            return;
+        }
+        let answer = forms::answer(self, data);
+        reply.send(serde_json::to_value(answer).unwrap_or_default(), Vec::new());
+    }
+
+    fn shutdown(&self) {
+        self.closed.cancel();
+        self.interrupt();
+        self.rust.stop();
+        (self.services.close)();
+    }
+}
+
+impl SessionEngine for Session {
+    fn form(&self, r: &rq::FormCell, _cx: &Cx) -> Result<Outcome> {
+        self.forms.declare(r)
+    }
+
+    fn cd(&self, dir: &str, cx: &Cx) -> Result<Outcome> {
+        let path = cx.absolute(dir);
+        let found = std::fs::metadata(&path).map_err(|e| Error::io(&path, &e).context("cd"))?;
+        if !found.is_dir() {
+            return Err(Error::new(Kind::Usage, format!("cd: {} is not a folder", path.display())));
+        }
+        *self.cwd.write().unwrap_or_else(PoisonError::into_inner) = path.clone();
+        Ok(Outcome::new(path.display().to_string(), json!({"cwd": path})))
+    }
+
+    fn exec(&self, r: &rq::Exec, cx: &Cx) -> Result<Outcome> {
+        exec(&self.place.config, r, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! From a parsed command to the engine that does it.
+
+use crate::grammar::{CellCommand, CellLine, Command, Door};
+use crate::help;
+use dds_core::engine::Engines;
+use dds_core::{Cx, Outcome, Result};
+
+/// Runs one command of either door.
+pub fn run(command: &Command, door: Door, engines: &Engines<'_>, cx: &Cx) -> Result<Outcome> {
+    let Engines { data, mount, learn, session } = engines;
+    match command {
+        Command::Mount(r) => mount.mount(r, cx),
+        Command::Unmount(r) => mount.unmount(r, cx),
+        Command::Mounts(r) => mount.mounts(r, cx),
+        Command::Ls(r) => data.ls(r, cx),
+        Command::Stat(r) => data.stat(r, cx),
+        Command::Cat(r) => data.cat(r, cx),
+        Command::Upload(r) => data.upload(r, cx),
+        Command::Clone(r) => data.clone_repo(r, cx),
+        Command::Show(r) => learn.show(r, cx),
+        Command::Data(r) => learn.data(r, cx),
+        Command::Batch(r) => learn.batch(r, cx),
+        Command::Probe(r) => learn.probe(r, cx),
+        Command::Confusion(r) => learn.confusion(r, cx),
+        Command::TopLosses(r) => learn.top_losses(r, cx),
+        Command::Export(r) => learn.export(r, cx),
+        Command::Load(r) => learn.load(r, cx),
+        Command::Predict(r) => learn.predict(r, cx),
+        Command::Exec(r) => session.exec(r, cx),
+        Command::Help(r) => help::help(door, r.command.as_deref()),
+    }
+}
+
+/// Runs one `%dds` line of a cell; without a command it is `help`.
+pub fn run_cell(line: &CellLine, engines: &Engines<'_>, cx: &Cx) -> Result<Outcome> {
+    let cx = &within(cx, line.dir.as_deref());
+    match &line.command {
+        None => help::help(Door::Cell, None),
+        Some(CellCommand::Common(command)) => run(command, Door::Cell, engines, cx),
+        Some(CellCommand::App(form)) => engines.session.form(form, cx),
+        Some(CellCommand::Cd(r)) => engines.session.cd(&r.dir, cx),
+    }
+}
+
+/// The context of a command under `-C DIR`.
+pub fn within(cx: &Cx, dir: Option<&str>) -> Cx {
+    let mut cx = cx.clone();
+    if let Some(dir) = dir {
+        cx.cwd = cx.absolute(dir);
+    }
+    cx
+}
+
+#[cfg(test)]
+mod tests;

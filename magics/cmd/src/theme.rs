@@ -1,0 +1,117 @@
+//! How help groups the commands, and one worked example for each.
+
+use crate::grammar::Door;
+
+/// A group of commands in the help.
+pub struct Theme {
+    pub title: &'static str,
+    pub commands: &'static [&'static str],
+}
+
+pub const THEMES: &[Theme] = &[
+    Theme {
+        title: "Data",
+        commands: &["mount", "unmount", "mounts", "ls", "stat", "cat", "show", "upload", "clone"],
+    },
+    Theme {
+        title: "Learn",
+        commands: &["data", "batch", "probe", "confusion", "top-losses", "export", "load", "predict"],
+    },
+    Theme { title: "Publish", commands: &["app", "exec", "serve"] },
+    Theme { title: "Other", commands: &["cd", "help", "demo", "install", "kernel"] },
+];
+
+/// Examples of a command, without the prompt; the first one stands in the overview. An example of
+/// several lines is a cell: its first line the command's flags, the rest its TOML body.
+pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
+    match command {
+        "mount" => &["mount dagshub://ann/photos photos", "mount http://127.0.0.1:8787/local/art@main art"],
+        "unmount" => &["unmount photos"],
+        "mounts" => &["mounts"],
+        "ls" => &["ls photos/birds --long", "ls dagshub://ann/photos@v1:birds"],
+        "stat" => &["stat photos/birds/001.jpg"],
+        "cat" => &["cat photos/README.md"],
+        "show" => {
+            &["show photos/birds/001.jpg photos/birds/002.jpg", "show photos/birds -n 9 --out birds.png"]
+        }
+        "upload" => &["upload new.jpg --to photos/birds -m 'One more bird'"],
+        "clone" => &["clone dagshub://ann/photos photos-copy --data"],
+        "data" => match door {
+            Door::Cell => &[
+                "data --path photos --name birds --split every:5",
+                "data --name birds\npath = \"photos\"\nsplit = \"every:5\"\nsize = 128",
+            ],
+            Door::Shell => &["data --path photos --name birds --split every:5"],
+        },
+        "batch" => &["batch --data birds -n 9"],
+        "probe" => &["probe --data birds --name birds"],
+        "confusion" => &["confusion --normalize --out confusion.png"],
+        "top-losses" => &["top-losses -n 9"],
+        "export" => &["export birds-model"],
+        "load" => &["load birds-model --name published"],
+        "predict" => &["predict new.jpg --model birds-model"],
+        "app" => match door {
+            Door::Cell => &[
+                "app\ntitle = \"Which bird?\"\nrun = [\"predict\", \"$photo\"]\n\n[[field]]\nname = \"photo\"\nkind = \"image\"",
+            ],
+            Door::Shell => &["app birds.ipynb --port 8080"],
+        },
+        "exec" => &["exec birds.ipynb --out done.ipynb"],
+        "serve" => &["serve photos --port 8787"],
+        "cd" => &["cd photos"],
+        "help" => &["help show"],
+        "demo" => &["demo --exit --report report.json"],
+        "install" => &["install --sys-prefix"],
+        "kernel" => &["kernel connection.json"],
+        _ => &[],
+    }
+}
+
+/// An example as the user would type it at this door.
+pub fn typed(door: Door, example: &str) -> String {
+    match (door, example.contains('\n')) {
+        (Door::Cell, true) => format!("%%dds {example}"),
+        _ => format!("{} {example}", door.prompt()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{body, grammar};
+
+    #[test]
+    fn every_command_has_a_theme_and_every_theme_a_command() {
+        let mut known: Vec<String> = Vec::new();
+        for door in [Door::Cell, Door::Shell] {
+            for c in door.tree().get_subcommands().filter(|c| !c.is_hide_set()) {
+                known.push(c.get_name().to_owned());
+            }
+        }
+        known.sort();
+        known.dedup();
+        let mut themed: Vec<&str> = THEMES.iter().flat_map(|t| t.commands.iter().copied()).collect();
+        themed.sort_unstable();
+        assert_eq!(known, themed);
+    }
+
+    #[test]
+    fn every_example_parses() {
+        for door in [Door::Cell, Door::Shell] {
+            for c in door.tree().get_subcommands().filter(|c| !c.is_hide_set()) {
+                let examples = examples(door, c.get_name());
+                assert!(!examples.is_empty(), "{} has no example", c.get_name());
+                for example in examples {
+                    match (door, example.split_once('\n')) {
+                        (Door::Cell, Some((head, text))) => {
+                            let words = shlex::split(head).unwrap();
+                            body::parse(&words, text, 2).unwrap();
+                        }
+                        (Door::Cell, None) => drop(grammar::cell(&shlex::split(example).unwrap()).unwrap()),
+                        (Door::Shell, _) => drop(grammar::shell(&shlex::split(example).unwrap()).unwrap()),
+                    }
+                }
+            }
+        }
+    }
+}

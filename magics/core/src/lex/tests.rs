@@ -1,0 +1,127 @@
+use super::{Completeness, Role, boundaries, ends_in_expression, is_complete};
+
+fn roles(code: &str) -> Vec<Role> {
+    boundaries(code).iter().map(|line| line.role).collect()
+}
+
+/// One letter a line: R(ust), i(nside), M(agic), S(hell), D(irective), b(ody).
+fn letters(code: &str) -> String {
+    roles(code)
+        .iter()
+        .map(|role| match role {
+            Role::Rust => 'R',
+            Role::Inside => 'i',
+            Role::Magic => 'M',
+            Role::Shell => 'S',
+            Role::Directive => 'D',
+            Role::Body => 'b',
+        })
+        .collect()
+}
+
+#[test]
+fn commands_stand_at_boundaries_only() {
+    for (code, expected) in [
+        ("let a = 1;\n%dds show x\nprintln!(\"{a}\");", "RMR"),
+        ("1 + 1\n%dds ls", "RM"),
+        ("let a =\n!true;", "Ri"),
+        ("let b = a\n    != c;", "Ri"),
+        ("let b = a\n% 3;", "Ri"),
+        ("foo(\n%dds x\n)", "Rii"),
+        ("let s = \"\n%dds x\n!ls\n\";\n!ls", "RiiiS"),
+        ("let s = r#\"\n%dds \" x\n\"#;\n%dds y", "RiiM"),
+        ("/* a /* b */\n%dds x\n*/\n%dds y", "RiiM"),
+        ("// it's \"\n%dds y", "RM"),
+        ("%dds show it's \"odd\n!echo \"\nlet a = 1;", "MSR"),
+        (":dep image = \"0.25\"\nuse image::*;", "DR"),
+        ("%%dds train\nepochs = 3\n!x\n%dds y", "Mbbb"),
+        ("!echo a \\\n b\nlet a = 1;", "SbR"),
+        ("fn f<'a>(x: &'a str) -> char { '\"' }\n%dds x", "RM"),
+        ("match '{' { '\\'' => 1, _ => 2 }\n!ls", "RS"),
+        ("let x = if a {\n1\n} else {\n2\n};\n!ls", "RiiiiS"),
+        ("a\n.b()\n%dds x", "RiM"),
+        ("  %dds indented\n", "M"),
+        ("", ""),
+        ("\n\n!ls\r\n%dds y\r\n", "RRSM"),
+        ("b'\"'; b\"\\\"\"; r#type;\n!ls", "RS"),
+        ("let é = 'é'; let l = 'é: loop { break 'é };\n!ls", "RS"),
+    ] {
+        assert_eq!(letters(code), expected, "{code:?}");
+    }
+}
+
+#[test]
+fn line_offsets_cover_the_text() {
+    let code = "let a = \"x\ny\";\r\n%dds é\n1";
+    let lines: Vec<&str> = boundaries(code).iter().map(|line| &code[line.start..line.end]).collect();
+    assert_eq!(lines, code.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn values_of_cells() {
+    for code in ["1", "let a = 1;\na", "f(\"http://x\") // ;", "%dds ls\nx?", "\"\"", "a\n.b()\n"] {
+        assert!(ends_in_expression(code), "{code:?}");
+    }
+    for code in ["", "f(\"http://x\");", "1; // a", "for a in b { c() }", "a\n%dds ls", "fn f() {}", "1 +"] {
+        assert!(!ends_in_expression(code), "{code:?}");
+    }
+}
+
+#[test]
+fn completeness_of_cells() {
+    use Completeness::{Complete, Incomplete, Invalid};
+    for (code, expected) in [
+        ("1 + 1", Complete),
+        ("let a = 1;", Complete),
+        ("let a = 1", Incomplete { indent: 4 }),
+        ("let a = if b { 1 } else { 2 }", Incomplete { indent: 4 }),
+        ("fn f() {", Incomplete { indent: 4 }),
+        ("fn f()", Incomplete { indent: 4 }),
+        ("const fn f() {}", Complete),
+        ("pub struct A;", Complete),
+        ("pub", Incomplete { indent: 4 }),
+        ("fn f() {\n    if a {", Incomplete { indent: 8 }),
+        ("fn f() {\n    if a {\n    }", Incomplete { indent: 4 }),
+        ("fn f() {}", Complete),
+        ("for i in 0..3 { }", Complete),
+        ("for i in 0..3", Incomplete { indent: 4 }),
+        ("\"a", Incomplete { indent: 0 }),
+        ("r#\"a\"", Incomplete { indent: 0 }),
+        ("/* a /* */", Incomplete { indent: 0 }),
+        ("println!(\"}\")", Complete),
+        ("a +", Incomplete { indent: 4 }),
+        ("a.b()\n    .c(", Incomplete { indent: 8 }),
+        ("0..", Complete),
+        ("v?", Complete),
+        ("}", Invalid),
+        ("(]", Invalid),
+        ("#[derive(Debug)]", Incomplete { indent: 0 }),
+        ("#[derive(Debug)]\nstruct A;", Complete),
+        ("#![allow(unused)]", Complete),
+        ("'a'", Complete),
+        ("fn f<'a>(s: &'a str) {}", Complete),
+        ("%dds ls", Complete),
+        ("%dds show it's", Complete),
+        ("!echo \\", Incomplete { indent: 0 }),
+        ("%%dds train", Incomplete { indent: 0 }),
+        ("%%dds train\nepochs = 3", Incomplete { indent: 0 }),
+        ("%%dds train\nepochs = 3\n\n", Complete),
+        (":dep image", Complete),
+        ("", Complete),
+        ("// note", Complete),
+    ] {
+        assert_eq!(is_complete(code), expected, "{code:?}");
+    }
+}
+
+/// Every prefix of every cell above must be answered without panic, also cut inside a character.
+#[test]
+fn any_prefix_is_answered() {
+    let code = "let é = r##\"a\"##; 'x: loop { b'\\''; } /* /* */ */ #[a] fn f() {} \"\\\" 'é' r#a\n%dds ü\\\n!x\n%%y\nz";
+    for end in code.char_indices().map(|(at, _)| at).chain([code.len()]) {
+        let prefix = &code[..end];
+        let lines = boundaries(prefix);
+        assert_eq!(lines.len(), prefix.lines().count(), "{prefix:?}");
+        let _ = is_complete(prefix);
+    }
+}

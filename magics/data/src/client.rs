@@ -1,0 +1,15 @@
+//! The client of DagsHub's HTTP API: one [`Transport`] seam, and above it credentials, redirects,
+//! retries, resuming and the API's shapes.
+
+pub mod api;
+pub mod faulty;
+pub mod http;
+pub mod hub;
+pub mod memory;
+pub mod transport;
+
+pub use hub::{Auth, HubClient, Retry};
+pub use transport::Transport;
+
+#[cfg(test)]
+mod tests;

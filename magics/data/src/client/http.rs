@@ -1,0 +1,121 @@
+//! The real transport: reqwest over rustls, HTTP/1.1, connections kept alive.
+
+use super::transport::{BoxFuture, Chunks, Failure, PATIENCE, Part, Request, Response, Transport};
+use bytes::Bytes;
+use dds_core::{Error, Kind, Result};
+use futures_util::StreamExt;
+use std::error::Error as _;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+
+/// Connections at a time, of one client.
+pub const MAX_CONNECTIONS: usize = 32;
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+const FILE_CHUNK: usize = 256 << 10;
+
+pub struct Http {
+    client: reqwest::Client,
+}
+
+impl Http {
+    /// `loopback` servers are reached directly, whatever proxy the environment names.
+    pub fn new(loopback: bool) -> Result<Self> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("dds/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
+            .pool_max_idle_per_host(MAX_CONNECTIONS)
+            .connect_timeout(CONNECT_TIME)
+            .tcp_nodelay(true);
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|e| {
+            Error::new(Kind::Unavailable, format!("cannot set up HTTPS: {}", reason(&e)))
+        })?;
+        Ok(Self { client })
+    }
+}
+
+impl Transport for Http {
+    fn send(&self, request: Request) -> BoxFuture<Result<Response, Failure>> {
+        let client = self.client.clone();
+        Box::pin(async move {
+            let patience = request.patience;
+            let mut builder = client.request(request.method, request.url).headers(request.headers);
+            if !request.body.is_empty() {
+                builder = builder.multipart(form(request.body).await?);
+            }
+            let response = tokio::time::timeout(patience, builder.send())
+                .await
+                .map_err(|_| Failure::Timeout)?
+                .map_err(failure)?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let chunks = response.bytes_stream();
+            let body: Chunks = Box::pin(futures_util::stream::unfold(Some(chunks), move |chunks| async move {
+                let mut chunks = chunks?;
+                match tokio::time::timeout(patience.min(PATIENCE), chunks.next()).await {
+                    Ok(None) => None,
+                    Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(chunks))),
+                    Ok(Some(Err(e))) => Some((Err(failure(e)), None)),
+                    Err(_) => Some((Err(Failure::Timeout), None)),
+                }
+            }));
+            Ok(Response { status, headers, body })
+        })
+    }
+}
+
+async fn form(parts: Vec<Part>) -> Result<reqwest::multipart::Form, Failure> {
+    let mut form = reqwest::multipart::Form::new();
+    for part in parts {
+        match part {
+            Part::Text { name, value } => form = form.text(name, value),
+            Part::File { name, file_name, path, len } => {
+                // Not sent yet: a file that vanished had no effect on the server.
+                let file = tokio::fs::File::open(&path)
+                    .await
+                    .map_err(|e| Failure::Connect(format!("{}: {e}", path.display())))?;
+                let body = reqwest::Body::wrap_stream(futures_util::stream::unfold(
+                    file.take(len),
+                    |mut file| async move {
+                        let mut chunk = vec![0; FILE_CHUNK];
+                        match file.read(&mut chunk).await {
+                            Ok(0) => None,
+                            Ok(n) => {
+                                chunk.truncate(n);
+                                Some((Ok(Bytes::from(chunk)), file))
+                            }
+                            Err(e) => Some((Err(e), file)),
+                        }
+                    },
+                ));
+                let part = reqwest::multipart::Part::stream_with_length(body, len).file_name(file_name);
+                form = form.part(name, part);
+            }
+        }
+    }
+    Ok(form)
+}
+
+fn failure(e: reqwest::Error) -> Failure {
+    let text = reason(&e);
+    if e.is_timeout() && !e.is_connect() {
+        Failure::Timeout
+    } else if e.is_connect() || e.is_builder() {
+        Failure::Connect(text)
+    } else {
+        Failure::Broken(text)
+    }
+}
+
+/// The innermost cause: the outer ones name the URL.
+fn reason(e: &reqwest::Error) -> String {
+    let mut cause: Option<&dyn std::error::Error> = e.source();
+    let mut text = None;
+    while let Some(c) = cause {
+        text = Some(c.to_string());
+        cause = c.source();
+    }
+    text.unwrap_or_else(|| if e.is_timeout() { "no connection in time".into() } else { "the transfer failed".into() })
+}

@@ -1,0 +1,257 @@
+//! The one gate between a [`RepoPath`] and a file of this machine.
+//!
+//! Every component is opened by the handle of its folder and without following links, so neither a
+//! link in a repository nor one swapped in while we work can lead outside. Writes go through a
+//! temporary file in the target's folder, fsync and rename.
+
+use dds_core::{Error, Kind, RepoPath, Result};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const COPY_CHUNK: usize = 1 << 20;
+const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// A folder that nothing done through it can leave.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+/// What lies at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    File,
+    Dir,
+    /// A link, a device, a socket: nothing that we open.
+    Other,
+}
+
+impl Root {
+    /// Opens the folder itself, which may be reached through links: its owner named it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io(path, &e.into()))?;
+        Ok(Self { dir, path: path.to_owned() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What lies at `path`; none when nothing does, or when a component before it is no folder.
+    pub fn find(&self, path: &RepoPath) -> Result<Option<Found>> {
+        let Some((dir, name)) = self.containing(path, false)? else { return Ok(None) };
+        if name.is_empty() {
+            return Ok(Some(Found::Dir));
+        }
+        match rustix::fs::statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Found::File,
+                FileType::Directory => Found::Dir,
+                _ => Found::Other,
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(self.error(path, e)),
+        }
+    }
+
+    /// Opens a regular file; none when there is none at `path`, or when a link is in the way.
+    pub fn open_file(&self, path: &RepoPath) -> Result<Option<File>> {
+        let Some((dir, name)) = self.containing(path, false)? else { return Ok(None) };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(dir.as_fd(), name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(e) => return Err(self.error(path, e)),
+        };
+        let regular = file.metadata().map_err(|e| Error::io(self.path.join(path.as_str()), &e))?.is_file();
+        Ok(regular.then_some(file))
+    }
+
+    /// All bytes of a regular file of at most `max` bytes. Errors: `Limit`, `Io`.
+    pub fn read(&self, path: &RepoPath, max: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.open_file(path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let shown = self.path.join(path.as_str());
+        file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| Error::io(&shown, &e))?;
+        if bytes.len() as u64 > max {
+            return Err(Error::new(Kind::Limit, format!("{}: larger than {max} bytes", shown.display())));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Makes the folders above `path` and replaces what is at `path` by a file with `content`.
+    /// A link at `path` is replaced, never followed; a link above it is refused.
+    pub fn write(&self, path: &RepoPath, content: &mut dyn Read, executable: bool) -> Result<()> {
+        let path = &RepoPath::parse_writable(path.as_str())?;
+        let Some((dir, name)) = self.containing(path, true)?.filter(|(_, name)| !name.is_empty()) else {
+            return Err(Error::internal(format!("{path:?} cannot be written")));
+        };
+        let temporary =
+            format!(".dds-incoming-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
+        let fd = rustix::fs::openat(dir.as_fd(), &*temporary, flags, mode).map_err(|e| self.error(path, e))?;
+        let done = copy(content, File::from(fd))
+            .map_err(|e| Error::io(self.path.join(path.as_str()), &e))
+            .and_then(|()| {
+                rustix::fs::renameat(dir.as_fd(), &*temporary, dir.as_fd(), name)
+                    .map_err(|e| self.error(path, e))
+            });
+        if done.is_err() {
+            let _ = rustix::fs::unlinkat(dir.as_fd(), &*temporary, AtFlags::empty());
+        }
+        done?;
+        rustix::fs::fsync(dir.as_fd()).map_err(|e| self.error(path, e))
+    }
+
+    /// Removes a file or a link; nothing when there is none.
+    pub fn remove(&self, path: &RepoPath) -> Result<()> {
+        let Some((dir, name)) = self.containing(path, false)? else { return Ok(()) };
+        match rustix::fs::unlinkat(dir.as_fd(), name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(self.error(path, e)),
+        }
+    }
+
+    /// Removes an empty folder. Says whether it did: false when it is missing, holds something or is none.
+    pub fn remove_dir(&self, path: &RepoPath) -> Result<bool> {
+        let Some((dir, name)) = self.containing(path, false)?.filter(|(_, name)| !name.is_empty()) else {
+            return Ok(false);
+        };
+        match rustix::fs::unlinkat(dir.as_fd(), name, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(false),
+            Err(e) => Err(self.error(path, e)),
+        }
+    }
+
+    /// The folder of `path` by handle, and the last name. None when a folder is missing and `make` is
+    /// not set. A link or file where a folder should be is an error when writing, none when reading.
+    fn containing<'a>(&self, path: &'a RepoPath, make: bool) -> Result<Option<(OwnedFd, &'a str)>> {
+        let mut dir = self.dir.try_clone().map_err(|e| Error::io(&self.path, &e))?;
+        let mut parts = path.components().peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                return Ok(Some((dir, part)));
+            }
+            if make {
+                match rustix::fs::mkdirat(dir.as_fd(), part, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(e) => return Err(self.error(path, e)),
+                }
+            }
+            dir = match rustix::fs::openat(dir.as_fd(), part, DIR, Mode::empty()) {
+                Ok(next) => next,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !make => return Ok(None),
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    return Err(Error::new(
+                        Kind::Conflict,
+                        format!(
+                            "refused to write {}: {part:?} on the way to it is a link or a file",
+                            self.path.join(path.as_str()).display()
+                        ),
+                    )
+                    .hint("nothing is written through links; remove it, or choose another folder"));
+                }
+                Err(e) => return Err(self.error(path, e)),
+            };
+        }
+        Ok(Some((dir, "")))
+    }
+
+    fn error(&self, path: &RepoPath, e: Errno) -> Error {
+        Error::io(self.path.join(path.as_str()), &e.into())
+    }
+}
+
+fn copy(from: &mut dyn Read, mut to: File) -> io::Result<()> {
+    let mut chunk = vec![0; COPY_CHUNK];
+    loop {
+        let n = from.read(&mut chunk)?;
+        let Some(part) = chunk.get(..n).filter(|p| !p.is_empty()) else { break };
+        to.write_all(part)?;
+    }
+    to.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn path(t: &str) -> RepoPath {
+        RepoPath::parse(t).unwrap()
+    }
+
+    #[test]
+    fn writes_below_and_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        for name in ["a.txt", "Größe 1/a..b/c.txt"] {
+            root.write(&path(name), &mut &b"one"[..], false).unwrap();
+            root.write(&path(name), &mut &b"two"[..], false).unwrap();
+            assert_eq!(root.read(&path(name), 3).unwrap().unwrap(), b"two");
+            assert_eq!(root.read(&path(name), 2).unwrap_err().kind, Kind::Limit);
+        }
+        assert_eq!(root.find(&path("Größe 1")).unwrap(), Some(Found::Dir));
+        assert_eq!(root.find(&path("none/x")).unwrap(), None);
+        root.write(&path("e/x"), &mut &b""[..], false).unwrap();
+        assert!(!root.remove_dir(&path("e")).unwrap() && !root.remove_dir(&path("none")).unwrap());
+        root.remove(&path("e/x")).unwrap();
+        assert!(root.remove_dir(&path("e")).unwrap() && root.find(&path("e")).unwrap().is_none());
+        assert!(root.write(&path("Größe 1"), &mut &b""[..], false).is_err());
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(names.len(), 2, "no temporary file is left: {names:?}");
+    }
+
+    #[test]
+    fn links_lead_nowhere() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("canary"), "canary").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        symlink(outside.path(), dir.path().join("out")).unwrap();
+        symlink(outside.path().join("canary"), dir.path().join("file")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(root.read(&path("out/canary"), 99).unwrap(), None);
+        assert_eq!(root.read(&path("file"), 99).unwrap(), None);
+        let e = root.write(&path("out/canary"), &mut &b"x"[..], false).unwrap_err();
+        assert_eq!(e.kind, Kind::Conflict);
+        // A link at the target itself is replaced, its target stays.
+        root.write(&path("file"), &mut &b"x"[..], false).unwrap();
+        assert_eq!(std::fs::read(outside.path().join("canary")).unwrap(), b"canary");
+        assert_eq!(root.read(&path("file"), 9).unwrap().unwrap(), b"x");
+        assert!(root.write(&path(".git/hooks/pre-commit"), &mut &b"x"[..], false).is_err());
+    }
+
+    #[test]
+    fn a_link_swapped_in_while_we_write_changes_nothing_outside() {
+        let outside = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                let at = dir.path().join("d");
+                while !stop.load(Ordering::SeqCst) {
+                    let _ = std::fs::remove_dir_all(&at);
+                    let _ = symlink(outside.path(), &at);
+                    let _ = std::fs::remove_file(&at);
+                }
+            });
+            for _ in 0..500 {
+                let _ = root.write(&path("d/x"), &mut &b"x"[..], false);
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,261 @@
+//! The commands `ls`, `stat`, `cat`, `upload` and `clone`, over folders of this machine, mounts and
+//! repositories alike.
+
+mod clone;
+mod table;
+mod upload;
+
+use crate::open::open_repo;
+use dds_core::engine::DataEngine;
+use dds_core::mime::{escape_html, printable};
+use dds_core::request as rq;
+use dds_core::{
+    Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, Resolver, Result, Source,
+    Versioning,
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use table::{Table, bytes, count};
+
+/// `cat` is for reading, not for copying.
+pub const MAX_CAT_BYTES: u64 = 1 << 20;
+/// Rows shown; `--json` has all of them.
+const MAX_ROWS: usize = 1000;
+/// Entries of one listing of this machine.
+const MAX_LOCAL_ENTRIES: usize = 1_000_000;
+
+/// The engine of all data commands.
+pub struct Data {
+    config: Arc<Config>,
+    resolver: Arc<dyn Resolver>,
+}
+
+/// Where a target leads.
+enum Place {
+    Local(PathBuf),
+    Remote { source: Arc<dyn Source>, path: RepoPath },
+}
+
+impl Data {
+    /// `resolver` knows the mounts of the session.
+    pub fn new(config: Arc<Config>, resolver: Arc<dyn Resolver>) -> Self {
+        Self { config, resolver }
+    }
+
+    /// A URL, a path inside a mount, a path of this machine, or `REPOSITORY[@REV][:PATH]`.
+    fn place(&self, target: &str, cx: &Cx) -> Result<Place> {
+        if RepoTarget::looks_like_url(target) {
+            let target = RepoTarget::parse(target)?;
+            return Ok(Place::Remote { source: self.resolver.open(&target.url, cx)?, path: target.path });
+        }
+        let path = cx.absolute(target);
+        match self.resolver.resolve(&path) {
+            Located::Remote { source, path } => Ok(Place::Remote { source, path }),
+            Located::Local(at) => {
+                // Only what is no file may be a repository with a revision or a path behind it.
+                if !at.exists() && target.contains(['@', ':']) {
+                    if let Ok(inside) = RepoTarget::parse(target) {
+                        if let Ok(source) = open_repo(&inside.url, &self.config, cx) {
+                            return Ok(Place::Remote { source, path: inside.path });
+                        }
+                    }
+                }
+                Ok(Place::Local(at))
+            }
+        }
+    }
+}
+
+impl DataEngine for Data {
+    fn ls(&self, r: &rq::Ls, cx: &Cx) -> Result<Outcome> {
+        let (entries, shown, base) = match self.place(&r.target, cx)? {
+            Place::Local(at) => (local_list(&at, r.recursive, cx)?, at.display().to_string(), RepoPath::root()),
+            Place::Remote { source, path } => {
+                let shown = shown(source.as_ref(), &path);
+                (source.list(&path, r.recursive, cx)?, shown, path)
+            }
+        };
+        Ok(listing(&entries, &base, &shown, r.long))
+    }
+
+    fn stat(&self, r: &rq::Stat, cx: &Cx) -> Result<Outcome> {
+        let (entry, shown) = match self.place(&r.target, cx)? {
+            Place::Local(at) => (local_stat(&at)?, at.display().to_string()),
+            Place::Remote { source, path } => (source.stat(&path, cx)?, shown(source.as_ref(), &path)),
+        };
+        let mut table = Table::new(&["", ""]);
+        table.row([("kind", false), (kind(&entry), false)]);
+        if let Some(size) = entry.size {
+            table.row([("size", false), (&format!("{} ({size} bytes)", bytes(size)), false)]);
+        }
+        if let Some(digest) = entry.digest {
+            table.row([("digest", false), (&digest.to_string(), false)]);
+        }
+        table.row([("kept by", false), (keeper(entry.versioning), false)]);
+        let mut json = entry_json(&entry);
+        json["target"] = shown.clone().into();
+        Ok(Outcome::new(printable(&shown), json).detail(table.text()).html(table.html()))
+    }
+
+    fn cat(&self, r: &rq::Cat, cx: &Cx) -> Result<Outcome> {
+        let place = self.place(&r.target, cx)?;
+        let (entry, name) = match &place {
+            Place::Local(at) => (local_stat(at)?, at.display().to_string()),
+            Place::Remote { source, path } => (source.stat(path, cx)?, shown(source.as_ref(), path)),
+        };
+        if entry.kind == EntryKind::Dir {
+            return Err(Error::usage(format!("{name} is a folder")).hint(format!("dds ls {:?}", r.target)));
+        }
+        let size = entry.size.unwrap_or(0);
+        if size > MAX_CAT_BYTES {
+            return Err(Error::new(
+                Kind::Limit,
+                format!("{name} has {}; cat shows at most {}", bytes(size), bytes(MAX_CAT_BYTES)),
+            )
+            .hint("mount the repository and read a part of the file"));
+        }
+        let content = match &place {
+            Place::Local(at) => std::fs::read(at).map_err(|e| Error::io(at, &e))?,
+            Place::Remote { source, path } => source.read(path, cx)?,
+        };
+        let text = match String::from_utf8(content) {
+            Ok(text) if !text.contains('\0') => text,
+            _ => {
+                return Err(Error::new(Kind::Format, format!("{name} is not text ({})", bytes(size)))
+                    .hint(format!("for an image: dds show {:?}", r.target)));
+            }
+        };
+        let json = json!({"target": name, "size": size, "text": text});
+        let html = format!("<pre>{}</pre>", escape_html(&printable(&text)));
+        Ok(Outcome { json, ..Outcome::default() }.detail(printable(text.trim_end_matches('\n'))).html(html))
+    }
+
+    fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
+        upload::run(self, r, cx)
+    }
+
+    fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
+        clone::run(&self.config, r, cx)
+    }
+}
+
+/// `URL@commit:path`, shortened to ten digits of the commit.
+fn shown(source: &dyn Source, path: &RepoPath) -> String {
+    let id = source.id();
+    let id = match id.rsplit_once('@') {
+        Some((url, commit)) => format!("{url}@{}", commit.get(..10).unwrap_or(commit)),
+        None => id,
+    };
+    if path.is_root() { id } else { format!("{id}:{path}") }
+}
+
+fn listing(entries: &[Entry], base: &RepoPath, shown: &str, long: bool) -> Outcome {
+    let files: Vec<&Entry> = entries.iter().filter(|e| e.kind == EntryKind::File).collect();
+    let total: u64 = files.iter().filter_map(|e| e.size).sum();
+    let folders = entries.len() - files.len();
+    let mut parts = Vec::new();
+    if folders > 0 {
+        parts.push(count(folders, "folder"));
+    }
+    if !files.is_empty() || folders == 0 {
+        parts.push(format!("{}, {}", count(files.len(), "file"), bytes(total)));
+    }
+    let summary = format!("{}: {}", printable(shown), parts.join(", "));
+    let mut table =
+        if long { Table::new(&["size", "kept by", "digest", "name"]) } else { Table::new(&["size", "name"]) };
+    for entry in entries.iter().take(MAX_ROWS) {
+        let below = entry.path.strip_prefix(base).unwrap_or_else(|| entry.path.clone());
+        let slash = if entry.kind == EntryKind::Dir { "/" } else { "" };
+        let name = format!("{below}{slash}");
+        let size = match (entry.kind, entry.size) {
+            (EntryKind::Dir, _) => String::new(),
+            (EntryKind::File, Some(size)) => bytes(size),
+            (EntryKind::File, None) => "?".to_owned(),
+        };
+        if long {
+            let digest = entry.digest.map(|d| d.to_string()).unwrap_or_default();
+            table.row([(size.as_str(), true), (keeper(entry.versioning), false), (&digest, false), (&name, false)]);
+        } else {
+            table.row([(size.as_str(), true), (&name, false)]);
+        }
+    }
+    if entries.len() > MAX_ROWS {
+        table.note(format!("… and {} more (--json lists all)", entries.len() - MAX_ROWS));
+    }
+    let json = json!({"target": shown, "entries": entries.iter().map(entry_json).collect::<Vec<Value>>()});
+    let outcome = Outcome::new(summary, json);
+    if entries.is_empty() { outcome } else { outcome.detail(table.text()).html(table.html()) }
+}
+
+fn entry_json(entry: &Entry) -> Value {
+    json!({
+        "path": entry.path, "kind": entry.kind, "size": entry.size,
+        "digest": entry.digest.map(|d| d.to_string()), "versioning": entry.versioning,
+    })
+}
+
+fn kind(entry: &Entry) -> &'static str {
+    match entry.kind {
+        EntryKind::File => "file",
+        EntryKind::Dir => "folder",
+    }
+}
+
+fn keeper(versioning: Versioning) -> &'static str {
+    match versioning {
+        Versioning::Git => "git",
+        Versioning::Dvc => "dvc",
+        Versioning::Bucket => "bucket",
+        Versioning::Local => "this machine",
+    }
+}
+
+fn local_list(dir: &Path, recursive: bool, cx: &Cx) -> Result<Vec<Entry>> {
+    if !dir.is_dir() {
+        return match std::fs::metadata(dir) {
+            Ok(_) => Err(Error::usage(format!("{} is a file", dir.display()))
+                .hint(format!("dds stat {:?}", dir.display().to_string()))),
+            Err(e) => Err(Error::io(dir, &e).hint("check the spelling; `dds mounts` lists what is mounted")),
+        };
+    }
+    let mut found = Vec::new();
+    let mut pending = vec![(RepoPath::root(), dir.to_owned())];
+    while let Some((below, at)) = pending.pop() {
+        cx.cancel.check()?;
+        for entry in std::fs::read_dir(&at).map_err(|e| Error::io(&at, &e))? {
+            let entry = entry.map_err(|e| Error::io(&at, &e))?;
+            // A name that is not UTF-8 or holds a backslash cannot be told in this vocabulary.
+            let Some(path) = entry.file_name().to_str().and_then(|n| below.child(n).ok()) else { continue };
+            let meta = entry.metadata().map_err(|e| Error::io(entry.path(), &e))?;
+            if meta.is_dir() {
+                if recursive {
+                    pending.push((path, entry.path()));
+                } else {
+                    found.push(local_entry(path, &meta));
+                }
+            } else {
+                found.push(local_entry(path, &meta));
+            }
+            if found.len() > MAX_LOCAL_ENTRIES {
+                return Err(Error::new(Kind::Limit, format!("more than {MAX_LOCAL_ENTRIES} entries"))
+                    .hint("list a folder further down"));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+fn local_stat(at: &Path) -> Result<Entry> {
+    let meta = std::fs::metadata(at).map_err(|e| Error::io(at, &e))?;
+    Ok(local_entry(RepoPath::root(), &meta))
+}
+
+fn local_entry(path: RepoPath, meta: &std::fs::Metadata) -> Entry {
+    let (kind, size) = if meta.is_dir() { (EntryKind::Dir, None) } else { (EntryKind::File, Some(meta.len())) };
+    Entry { path, kind, size, digest: None, versioning: Versioning::Local }
+}
+
+#[cfg(test)]
+mod tests;

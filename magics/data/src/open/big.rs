@@ -1,0 +1,269 @@
+//! Large files: fetched by blocks into a file of the cache, several at a time, verified when complete.
+//!
+//! A reader gets its bytes as soon as their blocks are there; reading on in order fetches ahead. When
+//! the last block has come the whole file is verified: it goes into the blob store, or the blocks are
+//! thrown away and the reader is told.
+
+use super::hub::{Remote, cut, verify};
+use crate::flight::{Flights, Joined, lock};
+use crate::runtime;
+use crate::store::Layout;
+use bytes::Bytes;
+use dds_core::{Cx, Entry, Error, Kind, RepoPath, Result};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Blocks fetched at the same time for one reader.
+const WIDTH: u64 = 8;
+/// Files under way at the same time; the one touched longest ago is given up for a further one.
+const MAX_OPEN: usize = 16;
+
+pub struct BigFiles {
+    remote: Arc<Remote>,
+    commit: String,
+    open: Mutex<HashMap<RepoPath, Arc<Partial>>>,
+    clock: AtomicU64,
+}
+
+/// A file under way.
+struct Partial {
+    entry: Entry,
+    size: u64,
+    block: u64,
+    file: tempfile::NamedTempFile,
+    blocks: Mutex<Blocks>,
+    flights: Arc<Flights<u64>>,
+    touched: AtomicU64,
+}
+
+struct Blocks {
+    have: Vec<bool>,
+    missing: usize,
+    /// Where the last reader stopped.
+    next: u64,
+    /// Verified as a whole: true once it is known to be good.
+    verdict: Option<Result<()>>,
+}
+
+impl BigFiles {
+    pub fn new(remote: Arc<Remote>, commit: String) -> Self {
+        Self { remote, commit, open: Mutex::default(), clock: AtomicU64::new(0) }
+    }
+
+    /// The whole file, verified.
+    pub fn read_all(&self, entry: &Entry, cx: &Cx) -> Result<Vec<u8>> {
+        if let Some(bytes) = self.from_disk(entry)? {
+            return Ok(bytes);
+        }
+        let partial = self.partial(entry)?;
+        let bytes = self.fill(&partial, 0..partial.size, cx)?;
+        if entry.digest.is_none() {
+            verify(entry, &bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    pub fn read_range(&self, entry: &Entry, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        if let Some(digest) = entry.digest.filter(|_| !lock(&self.open).contains_key(&entry.path)) {
+            // Verified when it was stored.
+            if let Ok(mut file) = File::open(self.remote.cache.path(&digest, Layout::V3)) {
+                let io = |e: std::io::Error| Error::io(entry.path.as_str(), &e);
+                let mut bytes = Vec::new();
+                file.seek(SeekFrom::Start(range.start)).map_err(io)?;
+                file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes).map_err(io)?;
+                return Ok(bytes);
+            }
+        }
+        let partial = self.partial(entry)?;
+        let range = range.start.min(partial.size)..range.end.min(partial.size);
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read_ahead(&partial, &range);
+        self.fill(&partial, range, cx)
+    }
+
+    fn from_disk(&self, entry: &Entry) -> Result<Option<Vec<u8>>> {
+        let Some(digest) = &entry.digest else { return Ok(None) };
+        match self.remote.cache.read(digest, Layout::V3) {
+            Err(e) if e.kind == Kind::Corrupt => {
+                self.remote.cache.remove(digest)?;
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    fn partial(&self, entry: &Entry) -> Result<Arc<Partial>> {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let mut open = lock(&self.open);
+        if let Some(partial) = open.get(&entry.path) {
+            partial.touched.store(now, Ordering::Relaxed);
+            return Ok(partial.clone());
+        }
+        let size = entry.size.ok_or_else(|| Error::internal(format!("{}: its size is not known", entry.path)))?;
+        let file = self.remote.cache.temporary()?;
+        file.as_file().set_len(size).map_err(|e| Error::io(file.path(), &e))?;
+        let block = self.remote.settings.block_bytes.max(1);
+        let count = usize::try_from(size.div_ceil(block)).map_err(|e| Error::internal(e.to_string()))?;
+        let partial = Arc::new(Partial {
+            entry: entry.clone(),
+            size,
+            block,
+            file,
+            blocks: Mutex::new(Blocks { have: vec![false; count], missing: count, next: 0, verdict: None }),
+            flights: Arc::default(),
+            touched: AtomicU64::new(now),
+        });
+        if open.len() >= MAX_OPEN {
+            let oldest = open.iter().min_by_key(|(_, p)| p.touched.load(Ordering::Relaxed)).map(|(path, _)| path.clone());
+            if let Some(oldest) = oldest {
+                open.remove(&oldest);
+            }
+        }
+        open.insert(entry.path.clone(), partial.clone());
+        Ok(partial)
+    }
+
+    /// Bytes of a range whose blocks are fetched where they are missing.
+    fn fill(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        let first = range.start / partial.block;
+        let last = range.end.div_ceil(partial.block);
+        let mut waiting = std::collections::VecDeque::new();
+        let mut next = first;
+        while next < last || !waiting.is_empty() {
+            cx.cancel.check()?;
+            while next < last && waiting.len() < WIDTH as usize {
+                waiting.extend(self.start(partial, next)?);
+                next += 1;
+            }
+            if let Some(flight) = waiting.pop_front() {
+                flight.wait(&cx.cancel)?;
+                cx.bytes(partial.entry.path.name(), next.min(last) * partial.block, Some(partial.size));
+            }
+        }
+        if let Some(Err(e)) = lock(&partial.blocks).verdict.clone() {
+            return Err(e);
+        }
+        let len = usize::try_from(range.end - range.start).map_err(|e| Error::internal(e.to_string()))?;
+        let mut bytes = vec![0; len];
+        let file = partial.file.as_file();
+        file.read_exact_at(&mut bytes, range.start).map_err(|e| Error::io(partial.file.path(), &e))?;
+        Ok(bytes)
+    }
+
+    /// Two readers' strides ahead of one who reads in order.
+    fn read_ahead(&self, partial: &Arc<Partial>, range: &Range<u64>) {
+        let in_order = {
+            let mut blocks = lock(&partial.blocks);
+            let in_order = blocks.next == range.start;
+            blocks.next = range.end;
+            in_order
+        };
+        if in_order {
+            let from = range.end / partial.block;
+            let count = partial.size.div_ceil(partial.block);
+            for block in from..(from + WIDTH).min(count) {
+                if self.start(partial, block).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Begins to fetch a block; none when it is here.
+    fn start(&self, partial: &Arc<Partial>, block: u64) -> Result<Option<Arc<crate::flight::Flight>>> {
+        let index = usize::try_from(block).unwrap_or(usize::MAX);
+        if lock(&partial.blocks).have.get(index).copied().unwrap_or(false) {
+            return Ok(None);
+        }
+        let lead = match partial.flights.join(block) {
+            Joined::Follow(flight) => return Ok(Some(flight)),
+            Joined::Lead(lead) => lead,
+        };
+        let flight = lead.flight();
+        let (partial, remote, commit) = (partial.clone(), self.remote.clone(), self.commit.clone());
+        runtime::handle()?.spawn(async move {
+            let result = fetch_block(&remote, &commit, &partial, block).await;
+            lead.finish(result);
+        });
+        Ok(Some(flight))
+    }
+}
+
+async fn fetch_block(remote: &Arc<Remote>, commit: &str, partial: &Arc<Partial>, block: u64) -> Result<Bytes> {
+    let index = usize::try_from(block).unwrap_or(usize::MAX);
+    if lock(&partial.blocks).have.get(index).copied().unwrap_or(false) {
+        return Ok(Bytes::new());
+    }
+    let from = block * partial.block;
+    let range = from..(from + partial.block).min(partial.size);
+    let bytes = remote.client.raw(commit, &partial.entry.path, Some(range.clone()), partial.block).await?;
+    if bytes.len() as u64 != range.end - range.start {
+        return Err(Error::new(
+            Kind::Corrupt,
+            format!("{}: the file is shorter than the {} bytes that were listed", partial.entry.path, partial.size),
+        ));
+    }
+    let (partial, remote) = (partial.clone(), remote.clone());
+    runtime::blocking(move || {
+        partial.file.as_file().write_all_at(&bytes, from).map_err(|e| Error::io(partial.file.path(), &e))?;
+        let complete = {
+            let mut blocks = lock(&partial.blocks);
+            let fresh = blocks.have.get_mut(index).is_some_and(|have| !std::mem::replace(have, true));
+            blocks.missing -= usize::from(fresh);
+            fresh && blocks.missing == 0
+        };
+        if complete {
+            let verdict = settle(&partial, &remote);
+            let mut blocks = lock(&partial.blocks);
+            if verdict.is_err() {
+                // The next reader begins anew.
+                blocks.missing = blocks.have.len();
+                blocks.have.fill(false);
+            }
+            blocks.verdict = Some(verdict.clone());
+            verdict?;
+        }
+        Ok(Bytes::new())
+    })
+    .await
+}
+
+/// Verifies the complete file and gives it to the blob store.
+fn settle(partial: &Partial, remote: &Remote) -> Result<()> {
+    let Some(digest) = &partial.entry.digest else { return Ok(()) };
+    let (found, len) = crate::store::digest_of_file(partial.file.path(), digest)?;
+    if found == *digest {
+        // A second name for the same bytes: readers go on with the file they have open.
+        let copy = remote.cache.temporary()?;
+        let path = copy.into_temp_path();
+        let _ = std::fs::remove_file(&path);
+        if std::fs::hard_link(partial.file.path(), &path).is_ok() {
+            let linked = File::open(&path).map(|f| tempfile::NamedTempFile::from_parts(f, path));
+            if let Ok(linked) = linked {
+                if let Err(e) = remote.cache.adopt(linked, digest, partial.entry.path.as_str()) {
+                    tracing::warn!("not kept in the cache: {e}");
+                }
+            }
+        }
+        return Ok(());
+    }
+    if len <= MAX_LEGACY_BYTES {
+        let mut bytes = Vec::new();
+        let read = File::open(partial.file.path()).and_then(|mut f| f.read_to_end(&mut bytes));
+        if read.is_ok() && verify(&partial.entry, cut(&bytes, &(0..len))).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(crate::hash::mismatch(partial.entry.path.as_str(), digest, len)
+        .hint("the file is damaged on the server or on the way; try again, then tell its owner"))
+}
+
+/// Text files of DVC 2 with their own digest are not larger.
+const MAX_LEGACY_BYTES: u64 = 512 << 20;

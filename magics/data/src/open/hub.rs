@@ -1,0 +1,393 @@
+//! A repository on a server as a source: pinned commit, listings, verified bytes.
+//!
+//! Bytes come from memory (fetched ahead), from the blob store on disk, or from the server, in this
+//! order; the same file is fetched once however many threads ask. Files up to [`SMALL_BYTES`] are
+//! verified before the first byte is given out, larger ones come by ranges (`big`).
+
+use super::big::BigFiles;
+use super::prefetch::Prefetcher;
+use crate::client::HubClient;
+use crate::client::hub::Found;
+use crate::flight::lock;
+use crate::hash;
+use crate::runtime;
+use crate::store::BlobStore;
+use bytes::Bytes;
+use dds_core::{Cancel, Cx, Digest, Entry, EntryKind, Error, Kind, RepoPath, Result, Versioning};
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, RwLock, PoisonError};
+
+/// Files up to this size are fetched and verified whole.
+pub const SMALL_BYTES: u64 = 8 << 20;
+/// The cache of all repositories on this machine; pruned when one is opened.
+pub const MAX_CACHE_BYTES: u64 = 20 << 30;
+/// Folders asked for at the same time where a server lists one level at a time.
+const LISTING_WIDTH: usize = 32;
+/// Entries remembered of one commit.
+const MAX_KNOWN: usize = 10_000_000;
+
+/// Bounds that tests make small.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub small_bytes: u64,
+    /// Fetched ahead and kept in memory.
+    pub memory_bytes: u64,
+    /// One request for a part of a large file.
+    pub block_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { small_bytes: SMALL_BYTES, memory_bytes: 128 << 20, block_bytes: 4 << 20 }
+    }
+}
+
+/// Where files of one commit come from; shared with the tasks that fetch.
+pub struct Remote {
+    pub client: HubClient,
+    pub cache: BlobStore,
+    pub settings: Settings,
+}
+
+pub struct Hub {
+    remote: Arc<Remote>,
+    branch: Option<String>,
+    recursive: bool,
+    pinned: RwLock<Arc<Pinned>>,
+}
+
+/// One commit: what is known of it, and what is under way.
+struct Pinned {
+    commit: String,
+    known: Mutex<Known>,
+    prefetcher: Arc<Prefetcher>,
+    big: BigFiles,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: HashMap<RepoPath, Entry>,
+    /// Complete listings, by folder and depth.
+    listings: HashMap<(RepoPath, bool), Arc<Vec<Entry>>>,
+}
+
+impl Hub {
+    /// Pins `rev`: a branch, a commit hash or whatever else the server takes for a commit.
+    pub fn open(
+        client: HubClient,
+        url: &str,
+        rev: Option<&str>,
+        cache: BlobStore,
+        settings: Settings,
+        cx: &Cx,
+    ) -> Result<Self> {
+        let (asking, rev, shown) = (client.clone(), rev.map(str::to_owned), url.to_owned());
+        let (branch, commit, recursive) = runtime::wait(
+            async move { pin(&asking, rev.as_deref()).await.map_err(|e| about(e, &shown)) },
+            cx,
+        )?;
+        prune_later(cache.clone());
+        let remote = Arc::new(Remote { client, cache, settings });
+        let pinned = RwLock::new(Arc::new(Pinned::new(commit, &remote)));
+        Ok(Self { remote, branch, recursive, pinned })
+    }
+
+    pub fn branch(&self) -> Option<String> {
+        self.branch.clone()
+    }
+
+    pub fn commit(&self) -> String {
+        self.pinned().commit.clone()
+    }
+
+    pub fn refresh(&self, cx: &Cx) -> Result<bool> {
+        let Some(branch) = self.branch.clone() else { return Ok(false) };
+        let client = self.remote.client.clone();
+        let name = branch.clone();
+        let tip = runtime::wait(async move { client.branch(&name).await }, cx)?;
+        let tip = tip.ok_or_else(|| Error::not_found(format!("the branch {branch:?} is gone")))?;
+        if tip == self.commit() {
+            return Ok(false);
+        }
+        let next = Arc::new(Pinned::new(tip, &self.remote));
+        *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(true)
+    }
+
+    pub fn list(&self, dir: &RepoPath, recursive: bool, cx: &Cx) -> Result<Vec<Entry>> {
+        let pinned = self.pinned();
+        if let Some(list) = pinned.listed(dir, recursive) {
+            return Ok(list);
+        }
+        let (client, commit, from) = (self.remote.client.clone(), pinned.commit.clone(), dir.clone());
+        let one_request = self.recursive;
+        let entries = runtime::wait(
+            async move {
+                match (recursive, one_request) {
+                    (true, false) => walk(client, &commit, from).await,
+                    (deep, _) => match client.content(&commit, &from, deep).await? {
+                        Found::Folder(entries) => Ok(entries),
+                        Found::File(_) => Err(Error::not_found(format!("{from} is a file, not a folder"))),
+                    },
+                }
+            },
+            cx,
+        )?;
+        pinned.remember(dir, recursive, &entries);
+        Ok(entries)
+    }
+
+    pub fn stat(&self, path: &RepoPath, cx: &Cx) -> Result<Entry> {
+        let pinned = self.pinned();
+        if path.is_root() {
+            return Ok(folder(path));
+        }
+        if let Some(entry) = pinned.entry(path) {
+            if entry.size.is_some() || entry.kind == EntryKind::Dir {
+                return Ok(entry);
+            }
+        }
+        let (client, commit, at) = (self.remote.client.clone(), pinned.commit.clone(), path.clone());
+        let found = runtime::wait(async move { client.content(&commit, &at, false).await }, cx)?;
+        let entry = match found {
+            Found::File(entry) if entry.path == *path => entry,
+            Found::File(_) => return Err(Error::new(Kind::Format, format!("the server told of another file than {path}"))),
+            Found::Folder(entries) => {
+                pinned.remember(path, false, &entries);
+                folder(path)
+            }
+        };
+        lock(&pinned.known).entries.insert(path.clone(), entry.clone());
+        Ok(entry)
+    }
+
+    pub fn read(&self, path: &RepoPath, cx: &Cx) -> Result<Vec<u8>> {
+        let pinned = self.pinned();
+        let entry = self.file(path, cx)?;
+        if entry.size.is_some_and(|size| size > self.remote.settings.small_bytes) {
+            return pinned.big.read_all(&entry, cx);
+        }
+        pinned.prefetcher.read(&entry, cx).map(Vec::from)
+    }
+
+    pub fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        let pinned = self.pinned();
+        let entry = self.file(path, cx)?;
+        if entry.size.is_some_and(|size| size > self.remote.settings.small_bytes) {
+            return pinned.big.read_range(&entry, range, cx);
+        }
+        let bytes = pinned.prefetcher.read(&entry, cx)?;
+        Ok(cut(&bytes, &range).to_vec())
+    }
+
+    pub fn announce(&self, paths: &[RepoPath]) {
+        let pinned = self.pinned();
+        let entries = {
+            let known = lock(&pinned.known);
+            let small = |e: &Entry| e.size.is_none_or(|s| s <= self.remote.settings.small_bytes);
+            paths
+                .iter()
+                .map(|path| known.entries.get(path).cloned().unwrap_or_else(|| unknown_file(path)))
+                .filter(|e| e.kind == EntryKind::File && small(e))
+                .collect()
+        };
+        pinned.prefetcher.announce(entries);
+    }
+
+    fn file(&self, path: &RepoPath, cx: &Cx) -> Result<Entry> {
+        // A file whose folder was listed needs no request of its own.
+        let known = self.pinned().entry(path);
+        let entry = match known {
+            Some(entry) => entry,
+            None => self.stat(path, cx)?,
+        };
+        if entry.kind == EntryKind::Dir {
+            return Err(Error::not_found(format!("{path} is a folder")));
+        }
+        Ok(entry)
+    }
+
+    fn pinned(&self) -> Arc<Pinned> {
+        self.pinned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Pinned {
+    fn new(commit: String, remote: &Arc<Remote>) -> Self {
+        Self {
+            known: Mutex::default(),
+            prefetcher: Prefetcher::new(remote.clone(), commit.clone()),
+            big: BigFiles::new(remote.clone(), commit.clone()),
+            commit,
+        }
+    }
+
+    fn entry(&self, path: &RepoPath) -> Option<Entry> {
+        lock(&self.known).entries.get(path).cloned()
+    }
+
+    fn listed(&self, dir: &RepoPath, recursive: bool) -> Option<Vec<Entry>> {
+        let known = lock(&self.known);
+        if let Some(list) = known.listings.get(&(dir.clone(), recursive)) {
+            return Some(list.to_vec());
+        }
+        // A part of a listing that reached deeper.
+        let mut above = dir.parent();
+        while let Some(at) = above.filter(|_| recursive) {
+            if let Some(list) = known.listings.get(&(at.clone(), true)) {
+                let below: Vec<Entry> = list.iter().filter(|e| e.path.strip_prefix(dir).is_some()).cloned().collect();
+                return Some(below).filter(|b| !b.is_empty());
+            }
+            above = at.parent();
+        }
+        None
+    }
+
+    fn remember(&self, dir: &RepoPath, recursive: bool, entries: &[Entry]) {
+        let mut known = lock(&self.known);
+        if known.entries.len() + entries.len() > MAX_KNOWN {
+            *known = Known::default();
+        }
+        for entry in entries {
+            known.entries.insert(entry.path.clone(), entry.clone());
+        }
+        known.listings.insert((dir.clone(), recursive), Arc::new(entries.to_vec()));
+    }
+}
+
+/// The branch that is followed, the commit, and whether the server lists whole trees.
+async fn pin(client: &HubClient, rev: Option<&str>) -> Result<(Option<String>, String, bool)> {
+    let record = client.record().await?;
+    let rev = rev.unwrap_or(&record.default_branch);
+    if rev.len() == 40 && rev.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let found = client.commit(rev).await?;
+        let commit = found.ok_or_else(|| Error::not_found(format!("there is no commit {rev}")))?;
+        return Ok((None, commit, record.recursive));
+    }
+    if let Some(commit) = client.branch(rev).await? {
+        return Ok((Some(rev.to_owned()), commit, record.recursive));
+    }
+    if let Some(commit) = client.commit(rev).await? {
+        return Ok((None, commit, record.recursive));
+    }
+    let error = Error::not_found(format!("there is no branch, tag or commit {rev:?}"));
+    Err(if record.empty {
+        error.hint("the repository has no commit yet")
+    } else {
+        error.hint(format!("its default branch is {}", record.default_branch))
+    })
+}
+
+/// All files below `dir` from a server that lists one level at a time.
+async fn walk(client: HubClient, commit: &str, dir: RepoPath) -> Result<Vec<Entry>> {
+    let mut files = Vec::new();
+    let mut level = vec![dir.clone()];
+    while !level.is_empty() {
+        let requests = level.into_iter().map(|at| {
+            let client = client.clone();
+            async move { (client.content(commit, &at, false).await, at) }
+        });
+        let answers: Vec<_> = futures_util::stream::iter(requests).buffer_unordered(LISTING_WIDTH).collect().await;
+        level = Vec::new();
+        for (answer, at) in answers {
+            match answer? {
+                Found::Folder(entries) => {
+                    for entry in entries {
+                        match entry.kind {
+                            EntryKind::Dir => level.push(entry.path),
+                            EntryKind::File => files.push(entry),
+                        }
+                    }
+                }
+                Found::File(_) if at == dir => {
+                    return Err(Error::not_found(format!("{dir} is a file, not a folder")));
+                }
+                Found::File(entry) => files.push(entry),
+            }
+        }
+        if files.len() > MAX_KNOWN {
+            return Err(Error::new(Kind::Limit, format!("more than {MAX_KNOWN} files")));
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+/// Whether `bytes` are the file of this entry. Old DVC files were hashed with Unix line ends.
+pub fn verify(entry: &Entry, bytes: &[u8]) -> Result<()> {
+    let Some(digest) = &entry.digest else {
+        return match entry.size.filter(|size| *size != bytes.len() as u64) {
+            Some(size) => Err(Error::new(
+                Kind::Corrupt,
+                format!("{}: {} bytes came, {size} were listed", entry.path, bytes.len()),
+            )),
+            None => Ok(()),
+        };
+    };
+    if hash::matches(digest, bytes) || hash::matches_legacy(digest, bytes) {
+        return Ok(());
+    }
+    Err(hash::mismatch(entry.path.as_str(), digest, bytes.len() as u64)
+        .hint("the file is damaged on the server or on the way; try again, then tell its owner"))
+}
+
+/// Whether the cache may hold these bytes under this digest (old DVC digests name other bytes).
+pub fn cacheable(digest: &Digest, bytes: &[u8]) -> bool {
+    hash::matches(digest, bytes)
+}
+
+/// The bytes of `range`, cut at the end.
+pub fn cut<'a>(bytes: &'a [u8], range: &Range<u64>) -> &'a [u8] {
+    let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.get(at(range.start)..at(range.end).max(at(range.start))).unwrap_or_default()
+}
+
+fn folder(path: &RepoPath) -> Entry {
+    Entry { path: path.clone(), kind: EntryKind::Dir, size: None, digest: None, versioning: Versioning::Git }
+}
+
+fn unknown_file(path: &RepoPath) -> Entry {
+    Entry { path: path.clone(), kind: EntryKind::File, size: None, digest: None, versioning: Versioning::Git }
+}
+
+/// An error with the repository it is about, where the message does not name it already.
+fn about(e: Error, url: &str) -> Error {
+    if e.kind == Kind::NotFound && !e.message.contains(url) { e.context(url) } else { e }
+}
+
+fn prune_later(cache: BlobStore) {
+    if let Ok(handle) = runtime::handle() {
+        handle.spawn_blocking(move || {
+            if let Err(e) = cache.prune(MAX_CACHE_BYTES, &Cancel::default()) {
+                tracing::warn!("the cache could not be pruned: {e}");
+            }
+        });
+    }
+}
+
+impl Remote {
+    /// Fetches one small file whole, verifies it and keeps it. Damage on the way is tried again once.
+    pub async fn fetch_small(self: Arc<Self>, commit: String, entry: Entry) -> Result<Bytes> {
+        let max = entry.size.map_or(u64::MAX, |s| s.max(self.settings.small_bytes));
+        let mut bytes = self.client.raw(&commit, &entry.path, None, max).await?;
+        if verify(&entry, &bytes).is_err() {
+            bytes = self.client.raw(&commit, &entry.path, None, max).await?;
+            verify(&entry, &bytes)?;
+        }
+        if let Some(digest) = entry.digest {
+            // Behind the reader's back: the bytes are good whether or not the disk takes them.
+            let (store, kept) = (self.cache.clone(), bytes.clone());
+            let write = move || {
+                if cacheable(&digest, &kept) {
+                    if let Err(e) = store.put(&digest, &kept) {
+                        tracing::warn!("not kept in the cache: {e}");
+                    }
+                }
+            };
+            tokio::task::spawn_blocking(write);
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,248 @@
+//! Small files: fetched once, ahead of the reader when they were announced, and kept in memory for a
+//! while.
+//!
+//! An announcement is a queue in reading order, worked off by at most [`WORKERS`] requests. The bytes
+//! that wait for their reader are bounded: past [`Settings::memory_bytes`](super::Settings) the workers
+//! rest until something is read. A new announcement puts its files in front of what is left of the
+//! older ones, whose unread bytes it may push out of memory (they stay in the cache on disk).
+
+use super::hub::Remote;
+use crate::flight::{Flights, Joined, Lead, lock};
+use crate::runtime;
+use crate::store::Layout;
+use bytes::Bytes;
+use dds_core::{Cx, Entry, Kind, RepoPath, Result};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+/// One connection is left for a reader who wants something else.
+pub const WORKERS: usize = 31;
+/// Files of one announcement that are remembered.
+pub const MAX_ANNOUNCED: usize = 1_000_000;
+
+pub struct Prefetcher {
+    remote: Arc<Remote>,
+    commit: String,
+    flights: Arc<Flights<RepoPath>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Entry>,
+    workers: usize,
+    /// Bytes that requests of the workers may still bring.
+    coming: u64,
+    ready: Ready,
+}
+
+/// Files in memory, least recently used first.
+#[derive(Default)]
+struct Ready {
+    files: HashMap<RepoPath, Held>,
+    order: BTreeMap<u64, RepoPath>,
+    clock: u64,
+    bytes: u64,
+    /// Bytes of files that were announced and not read yet.
+    unread: u64,
+}
+
+struct Held {
+    bytes: Bytes,
+    stamp: u64,
+    unread: bool,
+}
+
+impl Prefetcher {
+    pub fn new(remote: Arc<Remote>, commit: String) -> Arc<Self> {
+        Arc::new(Self { remote, commit, flights: Arc::default(), state: Mutex::default() })
+    }
+
+    /// All bytes of a file, verified.
+    pub fn read(self: &Arc<Self>, entry: &Entry, cx: &Cx) -> Result<Bytes> {
+        if let Some(bytes) = self.take_ready(&entry.path) {
+            self.start_workers();
+            return Ok(bytes);
+        }
+        if let Some(flight) = self.flights.get(&entry.path) {
+            let bytes = flight.wait(&cx.cancel)?;
+            self.mark_read(&entry.path);
+            self.start_workers();
+            return Ok(bytes);
+        }
+        if let Some(bytes) = self.from_disk(entry)? {
+            lock(&self.state).ready.insert(&entry.path, &bytes, false, self.remote.settings.memory_bytes);
+            return Ok(bytes);
+        }
+        let flight = match self.flights.join(entry.path.clone()) {
+            Joined::Follow(flight) => flight,
+            Joined::Lead(lead) => {
+                // Another flight may have landed between our look and this one's start.
+                if let Some(bytes) = self.take_ready(&entry.path) {
+                    lead.finish(Ok(bytes.clone()));
+                    return Ok(bytes);
+                }
+                let flight = lead.flight();
+                let this = self.clone();
+                let entry = entry.clone();
+                runtime::handle()?.spawn(async move { this.fetch(entry, lead, false).await });
+                flight
+            }
+        };
+        flight.wait(&cx.cancel)
+    }
+
+    /// Announces files in reading order.
+    pub fn announce(self: &Arc<Self>, entries: Vec<Entry>) {
+        {
+            let mut state = lock(&self.state);
+            state.ready.forget_unread();
+            let older = std::mem::take(&mut state.queue);
+            let mut seen = HashSet::new();
+            let waiting: VecDeque<Entry> = entries
+                .into_iter()
+                .chain(older)
+                .filter(|e| !state.ready.files.contains_key(&e.path) && seen.insert(e.path.clone()))
+                .take(MAX_ANNOUNCED)
+                .collect();
+            state.queue = waiting;
+        }
+        self.start_workers();
+    }
+
+    fn start_workers(self: &Arc<Self>) {
+        let Ok(handle) = runtime::handle() else { return };
+        let mut state = lock(&self.state);
+        while state.workers < WORKERS && state.workers < state.queue.len() && self.has_room(&state) {
+            state.workers += 1;
+            let this = self.clone();
+            handle.spawn(async move { this.work().await });
+        }
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.ready.unread + state.coming < self.remote.settings.memory_bytes
+    }
+
+    async fn work(self: Arc<Self>) {
+        loop {
+            let (entry, budget) = {
+                let mut state = lock(&self.state);
+                let next = if self.has_room(&state) { state.queue.pop_front() } else { None };
+                let Some(entry) = next else {
+                    state.workers -= 1;
+                    return;
+                };
+                let budget = entry.size.unwrap_or(self.remote.settings.small_bytes);
+                state.coming += budget;
+                (entry, budget)
+            };
+            self.fetch_ahead(entry).await;
+            lock(&self.state).coming -= budget;
+        }
+    }
+
+    async fn fetch_ahead(self: &Arc<Self>, entry: Entry) {
+        let Joined::Lead(lead) = self.flights.join(entry.path.clone()) else { return };
+        if lock(&self.state).ready.files.contains_key(&entry.path) {
+            return lead.finish(Ok(self.take_ready(&entry.path).unwrap_or_default()));
+        }
+        let this = self.clone();
+        let cached = entry.clone();
+        let found = runtime::blocking(move || this.from_disk(&cached)).await;
+        if let Ok(Some(bytes)) = found {
+            lock(&self.state).ready.insert(&entry.path, &bytes, true, self.remote.settings.memory_bytes);
+            return lead.finish(Ok(bytes));
+        }
+        self.fetch(entry, lead, true).await;
+    }
+
+    async fn fetch(self: &Arc<Self>, entry: Entry, lead: Lead<RepoPath>, ahead: bool) {
+        let path = entry.path.clone();
+        let result = self.remote.clone().fetch_small(self.commit.clone(), entry).await;
+        if let Ok(bytes) = &result {
+            // Before the flight ends: whoever misses the flight finds it here.
+            lock(&self.state).ready.insert(&path, bytes, ahead, self.remote.settings.memory_bytes);
+        }
+        lead.finish(result);
+    }
+
+    fn from_disk(&self, entry: &Entry) -> Result<Option<Bytes>> {
+        let Some(digest) = &entry.digest else { return Ok(None) };
+        match self.remote.cache.read(digest, Layout::V3) {
+            Ok(bytes) => Ok(bytes.map(Bytes::from)),
+            Err(e) if e.kind == Kind::Corrupt => {
+                tracing::warn!("fetching again: {e}");
+                self.remote.cache.remove(digest)?;
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn take_ready(&self, path: &RepoPath) -> Option<Bytes> {
+        lock(&self.state).ready.get(path)
+    }
+
+    fn mark_read(&self, path: &RepoPath) {
+        lock(&self.state).ready.get(path);
+    }
+
+    /// Nothing is queued, running or waiting for its reader: for tests.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        let state = lock(&self.state);
+        state.queue.is_empty() && state.workers == 0 && state.coming == 0 && self.flights.len() == 0
+    }
+
+    #[cfg(test)]
+    pub fn unread_bytes(&self) -> u64 {
+        lock(&self.state).ready.unread
+    }
+}
+
+impl Ready {
+    fn insert(&mut self, path: &RepoPath, bytes: &Bytes, unread: bool, limit: u64) {
+        self.remove(path);
+        self.clock += 1;
+        let held = Held { bytes: bytes.clone(), stamp: self.clock, unread };
+        self.bytes += bytes.len() as u64;
+        self.unread += if unread { bytes.len() as u64 } else { 0 };
+        self.order.insert(self.clock, path.clone());
+        self.files.insert(path.clone(), held);
+        // Twice the limit: half for what waits, half for what was read lately.
+        while self.bytes > limit.saturating_mul(2) {
+            let Some((_, oldest)) = self.order.iter().next() else { break };
+            let oldest = oldest.clone();
+            self.remove(&oldest);
+        }
+    }
+
+    fn get(&mut self, path: &RepoPath) -> Option<Bytes> {
+        let held = self.files.get_mut(path)?;
+        if held.unread {
+            held.unread = false;
+            self.unread -= held.bytes.len() as u64;
+        }
+        self.clock += 1;
+        self.order.remove(&held.stamp);
+        held.stamp = self.clock;
+        self.order.insert(held.stamp, path.clone());
+        Some(held.bytes.clone())
+    }
+
+    fn remove(&mut self, path: &RepoPath) {
+        if let Some(held) = self.files.remove(path) {
+            self.order.remove(&held.stamp);
+            self.bytes -= held.bytes.len() as u64;
+            self.unread -= if held.unread { held.bytes.len() as u64 } else { 0 };
+        }
+    }
+
+    fn forget_unread(&mut self) {
+        for held in self.files.values_mut() {
+            held.unread = false;
+        }
+        self.unread = 0;
+    }
+}

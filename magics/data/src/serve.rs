@@ -1,0 +1,294 @@
+//! A local Git+DVC repository over DagsHub's HTTP API, as `local/<folder name>`.
+//!
+//! Speaks HTTP/1.1 only. Every request is matched here, on the path as it came and decoded exactly
+//! once; what is not matched is 404. Connections, headers, bodies and waiting times are bounded. With a
+//! token, every request must carry it. Without one, only requests to an address or to `localhost` are
+//! answered, so that a web page cannot reach the server through a name of its own.
+//!
+//! Our extension: `GET content/…?recursive=true` lists all files below a folder in one answer. It is
+//! advertised by the header `dds-extensions` on the repository record.
+
+mod auth;
+mod git_http;
+mod listing;
+mod raw;
+mod route;
+mod upload;
+
+use crate::repository::Repository;
+use crate::runtime;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use dds_core::{Cx, Error, Kind, Result, Secret};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use route::Route;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{And, Predicate, SizeAbove};
+
+/// Connections at a time; further ones wait in the kernel's queue.
+pub const MAX_CONNECTIONS: usize = 1024;
+/// One upload with all its files.
+pub const MAX_UPLOAD_BYTES: usize = 8 << 30;
+/// All headers of one request.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+/// For sending the headers, and for an idle connection.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// Listings below this are sent as they are.
+const GZIP_FROM_BYTES: u16 = 1024;
+pub const EXTENSIONS_HEADER: &str = "dds-extensions";
+pub const RECURSIVE_EXTENSION: &str = "recursive-listing";
+
+/// How [`serve`] serves.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// Required of every request when set.
+    pub token: Option<Secret>,
+    /// Uploads are refused.
+    pub read_only: bool,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), token: None, read_only: false }
+    }
+}
+
+/// A running server; dropped, it stops.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    name: String,
+    stop: watch::Sender<bool>,
+    done: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// As [`serve`], on the crate's own runtime, for callers that have none.
+    pub fn start(dir: &Path, options: ServeOptions, cx: &Cx) -> Result<Self> {
+        let dir = dir.to_owned();
+        runtime::wait(async move { serve(&dir, options).await }, cx)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The server itself, as `DAGSHUB_CLIENT_HOST` takes it: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The repository, as `dds mount` takes it: `http://127.0.0.1:PORT/local/NAME`.
+    pub fn repo_url(&self) -> String {
+        format!("{}/local/{}", self.url(), crate::percent::segment(&self.name))
+    }
+
+    /// Stops accepting, closes all connections and waits until they are gone.
+    pub async fn shutdown(mut self) {
+        let _ = self.stop.send(true);
+        if let Some(done) = self.done.take() {
+            let _ = done.await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+    }
+}
+
+/// What every request needs.
+struct Shared {
+    repository: Repository,
+    name: String,
+    token: Option<Secret>,
+    read_only: bool,
+    addr: SocketAddr,
+}
+
+/// Serves the repository in `dir` until the [`Server`] is dropped or shut down; returns once requests
+/// are answered. Errors: `NotFound` when `dir` is no repository, `Unavailable` when the port is taken.
+pub async fn serve(dir: &Path, options: ServeOptions) -> Result<Server> {
+    let dir = dir.to_owned();
+    let repository = runtime::blocking(move || Repository::open(&dir)).await?;
+    let name = repository_name(repository.path())?;
+    let listener = TcpListener::bind(options.addr).await.map_err(|e| {
+        Error::new(Kind::Unavailable, format!("cannot listen on {}: {e}", options.addr))
+            .hint("choose another port, or --port 0 for a free one")
+    })?;
+    let addr = listener.local_addr().map_err(|e| Error::new(Kind::Unavailable, e.to_string()))?;
+    let shared = Arc::new(Shared {
+        repository,
+        name: name.clone(),
+        token: options.token,
+        read_only: options.read_only,
+        addr,
+    });
+    let (stop, stopped) = watch::channel(false);
+    let done = tokio::spawn(accept(listener, app(shared), stopped));
+    Ok(Server { addr, name, stop, done: Some(done) })
+}
+
+/// The folder's name; `.git` at its end is dropped, as Git does.
+fn repository_name(path: &Path) -> Result<String> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+    let name = name.strip_suffix(".git").filter(|n| !n.is_empty()).unwrap_or(name);
+    let plain = !name.is_empty()
+        && !name.starts_with('-')
+        && !name.contains("..")
+        && !name.chars().any(|c| c.is_control() || c.is_whitespace() || "?#\\:%@/".contains(c));
+    if plain {
+        return Ok(name.to_owned());
+    }
+    Err(Error::usage(format!("the folder name {name:?} cannot be part of a repository URL"))
+        .hint("rename the folder to letters, digits, '-', '_' and '.'"))
+}
+
+fn app(shared: Arc<Shared>) -> Router {
+    let json: And<SizeAbove, fn(StatusCode, axum::http::Version, &axum::http::HeaderMap, &axum::http::Extensions) -> bool> =
+        SizeAbove::new(GZIP_FROM_BYTES).and(is_json);
+    Router::new()
+        .fallback(move |request: Request<Body>| {
+            let shared = shared.clone();
+            async move { answer(shared, request).await }
+        })
+        .layer(DefaultBodyLimit::max(MAX_UPLOAD_BYTES))
+        .layer(CompressionLayer::new().gzip(true).compress_when(json))
+}
+
+fn is_json(
+    _: StatusCode,
+    _: axum::http::Version,
+    headers: &axum::http::HeaderMap,
+    _: &axum::http::Extensions,
+) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"))
+}
+
+async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            next = next => next,
+            _ = stopped.changed() => break,
+        };
+        let (Ok((stream, _)), Ok(place)) = (accepted, place) else {
+            // Out of file handles: leave the kernel's queue alone for a moment.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(app.clone());
+        connections.spawn(async move {
+            let _place = place;
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIME)
+                .max_buf_size(MAX_HEADER_BYTES)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(e) = connection.await {
+                tracing::debug!("connection ended: {e}");
+            }
+        });
+    }
+    connections.shutdown().await;
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    let head = request.method() == Method::HEAD;
+    let mut response = match respond(shared, request).await {
+        Ok(response) => response,
+        Err(e) => refuse(&e),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
+    if head {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Result<Response<Body>> {
+    auth::check_host(&shared, request.headers())?;
+    auth::check_token(shared.token.as_ref(), request.headers())?;
+    let route = Route::of(request.uri().path(), &shared.name)?;
+    let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    match route {
+        Route::UploadPack if request.method() == Method::POST => git_http::pack(shared, request).await,
+        Route::Content(rest) if request.method() == Method::PUT => upload::put(shared, rest, request).await,
+        _ if !reading => Err(Error::new(Kind::Usage, "method not allowed")),
+        Route::InfoRefs => git_http::refs(shared, request).await,
+        Route::Raw(rest) => {
+            let wanted = raw::Wanted::of(request.headers());
+            raw::get(shared, rest, wanted).await
+        }
+        Route::UploadPack => Err(Error::not_found("nothing is here")),
+        route => {
+            let base = auth::base_url(&shared, request.headers());
+            let query = request.uri().query().unwrap_or("").to_owned();
+            let made = runtime::blocking(move || listing::get(&shared, &route, &base, &query)).await?;
+            Ok(made)
+        }
+    }
+}
+
+/// An error as DagsHub words it. Bugs and failures of this machine are told to the log only.
+fn refuse(e: &Error) -> Response<Body> {
+    let status = match e.kind {
+        Kind::Usage => StatusCode::BAD_REQUEST,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Format => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let message = match e.kind {
+        Kind::Corrupt => "the object is damaged on the server",
+        _ if status.is_server_error() => "the server failed; its log says why",
+        _ => &e.message,
+    };
+    if status.is_server_error() {
+        tracing::error!("{e}");
+    }
+    let body = serde_json::json!({"error": message, "details": e.hint.as_deref().unwrap_or("")});
+    let mut response = json(status, &body);
+    if e.kind == Kind::Unauthorized {
+        let ask = HeaderValue::from_static("Basic realm=\"dds\", charset=\"UTF-8\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+    }
+    response
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(value.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

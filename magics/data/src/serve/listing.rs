@@ -1,0 +1,167 @@
+//! The JSON answers: repository record, branches, commits and listings, in DagsHub's shapes.
+
+use super::route::{Route, splits};
+use super::{EXTENSIONS_HEADER, RECURSIVE_EXTENSION, Shared, json};
+use crate::percent;
+use crate::repository::{CommitInfo, Revision};
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode};
+use dds_core::{Entry, EntryKind, Error, RepoPath, Result, Versioning};
+use serde_json::{Value, json};
+
+/// Answers every route that gives JSON.
+pub fn get(shared: &Shared, route: &Route, base: &str, query: &str) -> Result<Response<Body>> {
+    let repository = &shared.repository;
+    let value = match route {
+        Route::Health => json!({"status": "ok"}),
+        Route::User => user(),
+        Route::Repo => {
+            let mut response = json(StatusCode::OK, &record(shared, base));
+            let extensions = HeaderValue::from_static(RECURSIVE_EXTENSION);
+            response.headers_mut().insert(EXTENSIONS_HEADER, extensions);
+            return Ok(response);
+        }
+        Route::Branches => {
+            let mut all = Vec::new();
+            for (name, oid) in repository.branches() {
+                all.push(json!({"name": name, "commit": commit(shared, base, &repository.commit_info(oid)?)}));
+            }
+            Value::Array(all)
+        }
+        Route::Branch(name) => {
+            let found = repository.branches().into_iter().find(|(n, _)| n == name);
+            let (_, oid) = found.ok_or_else(|| Error::not_found(format!("there is no branch {name:?}")))?;
+            json!({"name": name, "commit": commit(shared, base, &repository.commit_info(oid)?)})
+        }
+        Route::Commit(rev) => {
+            let revision = repository.resolve(Some(rev))?;
+            json!({"commit": commit(shared, base, &repository.commit_info(revision.commit)?)})
+        }
+        Route::Storage => json!([]),
+        Route::Content(rest) => {
+            let (revision, path) = resolve(shared, rest)?;
+            content(shared, base, &revision, &path, wants(query, "recursive"))?
+        }
+        Route::Raw(_) | Route::InfoRefs | Route::UploadPack => return Err(Error::not_found("nothing is here")),
+    };
+    Ok(json(StatusCode::OK, &value))
+}
+
+/// Tells revision and path apart: a branch name may hold slashes.
+pub fn resolve(shared: &Shared, rest: &[String]) -> Result<(Revision, RepoPath)> {
+    let mut first = None;
+    for (rev, path) in splits(rest) {
+        match shared.repository.resolve(Some(&rev)) {
+            Ok(revision) => return path.map(|path| (revision, path)).map_err(|e| Error::usage(e.message)),
+            Err(e) => first = first.or(Some(e)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::usage("a revision is missing")))
+}
+
+fn content(shared: &Shared, base: &str, revision: &Revision, path: &RepoPath, recursive: bool) -> Result<Value> {
+    let snapshot = shared.repository.snapshot(revision.commit)?;
+    let commit = revision.commit.to_string();
+    let entry = |e: &Entry| entry(shared, base, &commit, e);
+    if snapshot.get(path).is_some() {
+        return Ok(entry(&snapshot.stat(path)?));
+    }
+    Ok(snapshot.list(path, recursive)?.iter().map(entry).collect())
+}
+
+fn entry(shared: &Shared, base: &str, commit: &str, e: &Entry) -> Value {
+    let api = format!("{base}/api/v1/repos/local/{}", percent::segment(&shared.name));
+    let path = percent::path(e.path.as_str());
+    let mut value = json!({
+        "path": e.path.as_str(),
+        "type": match e.kind { EntryKind::Dir => "dir", EntryKind::File => "file" },
+        "size": e.size.unwrap_or(0),
+        "hash": e.digest.map(|d| d.to_string()).unwrap_or_default(),
+        "versioning": match e.versioning { Versioning::Dvc => "dvc", Versioning::Bucket => "bucket", _ => "git" },
+        "download_url": format!("{api}/raw/{commit}/{path}"),
+        "content_url": format!("{api}/content/{commit}/{path}"),
+    });
+    if e.kind == EntryKind::File && e.size.is_none() {
+        // The number is required by DagsHub's clients; this says that it means nothing.
+        value["missing"] = true.into();
+    }
+    value
+}
+
+fn user() -> Value {
+    json!({"id": 1, "login": "local", "full_name": "local", "avatar_url": "", "username": "local",
+           "public_email": null, "website": null, "company": null, "description": null})
+}
+
+fn record(shared: &Shared, base: &str) -> Value {
+    let repository = &shared.repository;
+    let branch = repository.default_branch();
+    let newest = repository.resolve(None).and_then(|r| repository.commit_info(r.commit));
+    let time = newest.map_or_else(|_| rfc3339(0), |c| rfc3339(c.time));
+    let name = percent::segment(&shared.name);
+    json!({
+        "id": 1, "owner": user(), "name": shared.name, "full_name": format!("local/{}", shared.name),
+        "description": "", "private": shared.token.is_some(), "fork": false, "parent": null,
+        "empty": repository.branches().is_empty(), "mirror": false, "size": 0,
+        "html_url": format!("{base}/local/{name}"), "ssh_url": null,
+        "clone_url": format!("{base}/local/{name}.git"), "website": null,
+        "stars_count": 0, "forks_count": 0, "watchers_count": 0, "open_issues_count": 0,
+        "default_branch": branch, "created_at": time, "updated_at": time,
+        "permissions": {"admin": false, "push": !shared.read_only, "pull": true},
+    })
+}
+
+fn commit(shared: &Shared, base: &str, c: &CommitInfo) -> Value {
+    let author = json!({"name": c.author.0, "email": c.author.1, "username": c.author.0});
+    json!({
+        "id": c.id, "message": c.message,
+        "url": format!("{base}/local/{}/commit/{}", percent::segment(&shared.name), c.id),
+        "author": author, "committer": author, "added": null, "removed": null, "modified": null,
+        "timestamp": rfc3339(c.time),
+    })
+}
+
+/// Whether a flag is set in a query string: `name`, `name=true`, `name=True`, `name=1`.
+fn wants(query: &str, name: &str) -> bool {
+    query.split('&').any(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
+        key == name && matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "")
+    })
+}
+
+/// Seconds since 1970 as `YYYY-MM-DDThh:mm:ssZ`; the calendar is Howard Hinnant's `civil_from_days`.
+fn rfc3339(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let z = days + 719_468;
+    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_flags() {
+        for (s, t) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_767_225_599, "2025-12-31T23:59:59Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(s), t);
+        }
+        assert!(wants("include_size=True&recursive=true", "recursive") && wants("recursive", "recursive"));
+        assert!(!wants("recursive=false", "recursive") && !wants("", "recursive"));
+    }
+}

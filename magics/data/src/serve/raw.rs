@@ -1,0 +1,219 @@
+//! The bytes of one file, whole or a range of them (RFC 9110, sections 13 and 14).
+//!
+//! Small files are verified on every read; larger ones once per process, then streamed from disk.
+
+use super::listing::resolve;
+use super::Shared;
+use crate::repository::Node;
+use crate::runtime;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use dds_core::{Digest, Error, Result};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Files up to this size are held in memory and verified on every read.
+const SMALL: u64 = 8 << 20;
+const STREAM_CHUNK: u64 = 256 << 10;
+
+/// The conditional headers of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    range: Option<String>,
+    if_range: Option<String>,
+    if_none_match: Option<String>,
+}
+
+enum Content {
+    Memory(Bytes),
+    File(File, u64),
+}
+
+impl Content {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(_, len) => *len,
+        }
+    }
+}
+
+impl Wanted {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).map(str::to_owned);
+        Self {
+            range: text(header::RANGE),
+            if_range: text(header::IF_RANGE),
+            if_none_match: text(header::IF_NONE_MATCH),
+        }
+    }
+}
+
+pub async fn get(shared: Arc<Shared>, rest: Vec<String>, wanted: Wanted) -> Result<Response<Body>> {
+    let (content, digest) = runtime::blocking(move || open(&shared, &rest)).await?;
+    let etag = format!("\"{digest}\"");
+    let len = content.len();
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::ETAG, value(&etag)?);
+    let listed = |tags: &str| tags == "*" || tags.split(',').any(|t| t.trim().trim_start_matches("W/") == etag);
+    if wanted.if_none_match.as_deref().is_some_and(listed) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    let asked = match (&wanted.range, &wanted.if_range) {
+        (Some(_), Some(tag)) if *tag != etag => Asked::All,
+        (Some(range), _) => ask(range, len),
+        (None, _) => Asked::All,
+    };
+    let range = match asked {
+        Asked::All => 0..len,
+        Asked::Part(range) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let shown = format!("bytes {}-{}/{len}", range.start, range.end.saturating_sub(1));
+            response.headers_mut().insert(header::CONTENT_RANGE, value(&shown)?);
+            range
+        }
+        Asked::Nothing => {
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            response.headers_mut().insert(header::CONTENT_RANGE, value(&format!("bytes */{len}"))?);
+            return Ok(response);
+        }
+    };
+    response.headers_mut().insert(header::CONTENT_LENGTH, value(&(range.end - range.start).to_string())?);
+    *response.body_mut() = body(content, range);
+    Ok(response)
+}
+
+fn value(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|e| Error::internal(e.to_string()))
+}
+
+fn open(shared: &Shared, rest: &[String]) -> Result<(Content, Digest)> {
+    let (revision, path) = resolve(shared, rest)?;
+    let snapshot = shared.repository.snapshot(revision.commit)?;
+    let Some(node) = snapshot.get(&path) else {
+        snapshot.stat(&path)?;
+        return Err(Error::not_found(format!("{path} is a folder")));
+    };
+    match node {
+        Node::Dvc { digest, layout, remote, .. } => {
+            let stores = shared.repository.stores();
+            if stores.len(digest, *layout).is_some_and(|len| len > SMALL) {
+                let file = stores.open(&path, digest, *layout, remote.as_deref())?;
+                let len = file.metadata().map_err(|e| Error::io(path.as_str(), &e))?.len();
+                return Ok((Content::File(file, len), *digest));
+            }
+            Ok((Content::Memory(shared.repository.read(&path, node)?), *digest))
+        }
+        Node::Git { digest, .. } => Ok((Content::Memory(shared.repository.read(&path, node)?), *digest)),
+        Node::EmptyDir => Err(Error::not_found(format!("{path} is a folder"))),
+    }
+}
+
+fn body(content: Content, range: Range<u64>) -> Body {
+    match content {
+        Content::Memory(bytes) => {
+            let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
+            Body::from(bytes.slice(cut(range.start)..cut(range.end)))
+        }
+        Content::File(file, _) => {
+            let stream = futures_util::stream::unfold((file, range), |(file, range)| async move {
+                if range.start >= range.end {
+                    return None;
+                }
+                let end = range.end.min(range.start + STREAM_CHUNK);
+                let part = range.start..end;
+                let read = runtime::blocking(move || {
+                    let bytes = read_part(&file, &part)?;
+                    Ok((bytes, file))
+                });
+                match read.await {
+                    Ok((bytes, file)) => {
+                        Some((Ok::<_, std::io::Error>(Bytes::from(bytes)), (file, end..range.end)))
+                    }
+                    Err(e) => {
+                        // The length was promised: breaking off is the only honest answer.
+                        tracing::error!("{e}");
+                        None
+                    }
+                }
+            });
+            Body::from_stream(stream)
+        }
+    }
+}
+
+fn read_part(mut file: &File, range: &Range<u64>) -> Result<Vec<u8>> {
+    let io = |e: std::io::Error| Error::io("an object", &e);
+    let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+    file.seek(SeekFrom::Start(range.start)).map_err(io)?;
+    file.read_exact(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    All,
+    Part(Range<u64>),
+    /// The range lies behind the end.
+    Nothing,
+}
+
+/// One range of a file of `len` bytes. What is not understood, and several ranges at once, ask for all.
+fn ask(range: &str, len: u64) -> Asked {
+    let Some((first, last)) = range.trim().strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
+        return Asked::All;
+    };
+    let number = |t: &str| t.trim().parse::<u64>().ok();
+    match (first.trim(), last.trim()) {
+        ("", last) => match number(last) {
+            Some(0) => Asked::Nothing,
+            Some(_) if len == 0 => Asked::Nothing,
+            Some(n) => Asked::Part(len.saturating_sub(n)..len),
+            None => Asked::All,
+        },
+        (first, last) => {
+            let Some(first) = number(first) else { return Asked::All };
+            let end = match (last, number(last)) {
+                ("", _) => len,
+                (_, Some(last)) if last < first => return Asked::All,
+                (_, Some(last)) => last.saturating_add(1).min(len),
+                (_, None) => return Asked::All,
+            };
+            if first >= len { Asked::Nothing } else { Asked::Part(first..end) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        for (range, len, want) in [
+            ("bytes=0-9", 100, Asked::Part(0..10)),
+            ("bytes=90-", 100, Asked::Part(90..100)),
+            ("bytes=90-1000", 100, Asked::Part(90..100)),
+            ("bytes=-5", 100, Asked::Part(95..100)),
+            ("bytes=-500", 100, Asked::Part(0..100)),
+            ("bytes=100-", 100, Asked::Nothing),
+            ("bytes=0-0", 0, Asked::Nothing),
+            ("bytes=-0", 100, Asked::Nothing),
+            ("bytes=5-4", 100, Asked::All),
+            ("bytes=0-1,3-4", 100, Asked::All),
+            ("bytes=x-", 100, Asked::All),
+            ("items=0-1", 100, Asked::All),
+            ("bytes=0-18446744073709551615", 100, Asked::Part(0..100)),
+            ("bytes=99999999999999999999-", 100, Asked::All),
+        ] {
+            assert_eq!(ask(range, len), want, "{range}");
+        }
+    }
+}

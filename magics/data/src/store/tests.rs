@@ -1,0 +1,124 @@
+use super::*;
+use dds_core::Kind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn store() -> (tempfile::TempDir, BlobStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = BlobStore::new(dir.path());
+    (dir, store)
+}
+
+#[test]
+fn objects_lie_where_dvc_looks_and_are_read_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, store) = store();
+    let d = hash::md5(b"hello");
+    store.put(&d, b"hello").unwrap();
+    let path = dir.path().join("files/md5/5d/41402abc4b2a76b9719d911017c592");
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);
+    assert_eq!(store.read(&d, Layout::V3).unwrap().unwrap(), b"hello");
+    let g = hash::git_blob(b"hello").unwrap();
+    store.put(&g, b"hello").unwrap();
+    assert_eq!(store.read(&g, Layout::V3).unwrap().unwrap(), b"hello");
+    assert!(entries(&path.parent().unwrap().to_path_buf()).unwrap().len() == 1, "no temporary file is left");
+}
+
+#[test]
+fn wrong_bytes_are_refused_on_the_way_in() {
+    let (_dir, store) = store();
+    let d = hash::md5(b"hello");
+    assert_eq!(store.put(&d, b"hullo").unwrap_err().kind, Kind::Corrupt);
+    assert!(!store.contains(&d));
+    let mut w = store.writer().unwrap();
+    w.write(b"hullo").unwrap();
+    assert_eq!(w.finish(Some(&d)).unwrap_err().kind, Kind::Corrupt);
+    assert!(!store.contains(&d));
+}
+
+#[test]
+fn every_flipped_bit_is_found_on_read() {
+    let (_dir, store) = store();
+    let bytes = b"sixteen bytes ok".to_vec();
+    for d in [hash::md5(&bytes), hash::git_blob(&bytes).unwrap()] {
+        for bit in 0..bytes.len() * 8 {
+            let path = store.path(&d, Layout::V3);
+            let _ = fs::remove_file(&path);
+            store.put(&d, &bytes).unwrap();
+            let mut broken = bytes.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, &broken).unwrap();
+            assert_eq!(store.read(&d, Layout::V3).unwrap_err().kind, Kind::Corrupt, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_object_is_fetched_again() {
+    let (_dir, store) = store();
+    let d = hash::md5(b"hello");
+    store.put(&d, b"hello").unwrap();
+    let path = store.path(&d, Layout::V3);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, b"hellX").unwrap();
+    let got = store.get_or_fetch(&d, &Cancel::default(), || Ok(b"hello".to_vec())).unwrap();
+    assert_eq!(&got[..], b"hello");
+    assert_eq!(store.read(&d, Layout::V3).unwrap().unwrap(), b"hello");
+}
+
+#[test]
+fn one_fetch_serves_all_threads() {
+    let (_dir, store) = store();
+    let d = hash::md5(b"hello");
+    let fetches = AtomicUsize::new(0);
+    let gate = std::sync::Barrier::new(8);
+    std::thread::scope(|s| {
+        for _ in 0..8 {
+            s.spawn(|| {
+                gate.wait();
+                let got = store.get_or_fetch(&d, &Cancel::default(), || {
+                    fetches.fetch_add(1, Ordering::SeqCst);
+                    Ok(b"hello".to_vec())
+                });
+                assert_eq!(&got.unwrap()[..], b"hello");
+            });
+        }
+    });
+    assert!(store.contains(&d));
+    assert_eq!(fetches.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_failed_fetch_is_told_to_all_and_tried_again_later() {
+    let (_dir, store) = store();
+    let d = hash::md5(b"hello");
+    let failed =
+        store.get_or_fetch(&d, &Cancel::default(), || Err(Error::new(Kind::Unreachable, "no server")));
+    assert_eq!(failed.unwrap_err().kind, Kind::Unreachable);
+    let wrong = store.get_or_fetch(&d, &Cancel::default(), || Ok(b"other".to_vec()));
+    assert_eq!(wrong.unwrap_err().kind, Kind::Corrupt);
+    assert!(store.get_or_fetch(&d, &Cancel::default(), || Ok(b"hello".to_vec())).is_ok());
+}
+
+#[test]
+fn old_layout_is_read() {
+    let (dir, store) = store();
+    let d = hash::md5(b"one\ntwo\n");
+    let path = dir.path().join(&d.to_string()[..2]).join(&d.to_string()[2..]);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, b"one\r\ntwo\r\n").unwrap();
+    assert_eq!(store.read(&d, Layout::V3).unwrap(), None);
+    assert_eq!(store.read(&d, Layout::V2).unwrap().unwrap(), b"one\r\ntwo\r\n");
+}
+
+#[test]
+fn pruning_stops_at_the_bound() {
+    let (_dir, store) = store();
+    for n in 0..10u8 {
+        store.put(&hash::md5(&[n; 100]), &[n; 100]).unwrap();
+    }
+    assert_eq!(store.prune(1000, &Cancel::default()).unwrap(), 0);
+    assert_eq!(store.prune(999, &Cancel::default()).unwrap(), 100);
+    assert_eq!(store.prune(350, &Cancel::default()).unwrap(), 600);
+}

@@ -1,0 +1,216 @@
+//! Image files to RGB: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF.
+//!
+//! Assumes nothing about the bytes: dimensions and memory are checked before pixels are decoded.
+//! Transparent images are laid on white; EXIF orientation is applied. Does not read files.
+
+use dds_core::{Error, Kind, Result};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use std::io::Cursor;
+
+/// Most pixels of one image (100 megapixels; an RGB copy of it takes 300 MB).
+pub const MAX_PIXELS: u64 = 100_000_000;
+/// Most bytes that a decoder may allocate.
+pub const MAX_DECODE_BYTES: u64 = 512 << 20;
+/// Longest side; more is no photograph.
+pub const MAX_SIDE: u32 = 65_535;
+/// Largest image file that is read.
+pub const MAX_FILE_BYTES: u64 = 128 << 20;
+
+const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
+
+/// Whether a file name ends like an image that [`decode`] reads. Hidden files are not images.
+pub fn is_image_name(name: &str) -> bool {
+    !name.starts_with('.')
+        && name.rsplit_once('.').is_some_and(|(stem, suffix)| {
+            !stem.is_empty() && SUFFIXES.iter().any(|s| suffix.eq_ignore_ascii_case(s))
+        })
+}
+
+/// Decodes an image file to RGB, 8 bits a channel. `name` is only for the error.
+///
+/// Errors: `Format` for what is not an image, `Limit` for what is too large.
+pub fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage> {
+    // A decoder that panics over a hostile file must not take the kernel with it. It holds nothing
+    // that outlives the call.
+    std::panic::catch_unwind(|| decode_checked(name, bytes))
+        .unwrap_or_else(|_| Err(not_an_image(name, "its decoder gave up")))
+}
+
+fn decode_checked(name: &str, bytes: &[u8]) -> Result<RgbImage> {
+    let failed = |e: image::ImageError| match e {
+        image::ImageError::Limits(_) => too_large(name, "its decoder would need too much memory".to_owned()),
+        e => not_an_image(name, &reason(bytes, &e)),
+    };
+    if bytes.is_empty() {
+        return Err(not_an_image(name, "the file is empty"));
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODE_BYTES);
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| not_an_image(name, &e.to_string()))?;
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (w, h) = decoder.dimensions();
+    if u64::from(w) * u64::from(h) > MAX_PIXELS {
+        return Err(too_large(
+            name,
+            format!("{w}×{h} pixels, the limit is {} megapixels", MAX_PIXELS / 1_000_000),
+        ));
+    }
+    if decoder.total_bytes() > MAX_DECODE_BYTES {
+        return Err(too_large(name, format!("{w}×{h} pixels at this depth need more than 512 MiB")));
+    }
+    if w == 0 || h == 0 {
+        return Err(not_an_image(name, "it has no pixels"));
+    }
+    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    image.apply_orientation(orientation);
+    Ok(if image.color().has_alpha() { on_white(image) } else { image.into_rgb8() })
+}
+
+/// Lays a transparent image on white: `c·α + 255·(1 − α)`, rounded.
+fn on_white(image: DynamicImage) -> RgbImage {
+    let rgba = image.into_rgba8();
+    let mut out = RgbImage::new(rgba.width(), rgba.height());
+    for (o, i) in out.pixels_mut().zip(rgba.pixels()) {
+        let [r, g, b, a] = i.0.map(u32::from);
+        o.0 = [r, g, b].map(|c| ((c * a + 255 * (255 - a) + 127) / 255) as u8);
+    }
+    out
+}
+
+fn not_an_image(name: &str, why: &str) -> Error {
+    Error::new(Kind::Format, format!("{name}: not an image: {why}"))
+        .hint("JPEG, PNG, WebP, GIF, BMP and TIFF are read; remove the file or replace it")
+}
+
+fn too_large(name: &str, why: String) -> Error {
+    Error::new(Kind::Limit, format!("{name}: image too large: {why}")).hint("scale the image down first")
+}
+
+/// The decoder's complaint in words that help; outside text is cut to one line.
+fn reason(bytes: &[u8], e: &image::ImageError) -> String {
+    if matches!(e, image::ImageError::Unsupported(_)) {
+        let start = bytes.get(..bytes.len().min(512)).unwrap_or_default();
+        let text = std::str::from_utf8(start).map_or_else(|e| e.valid_up_to() + 4 >= start.len(), |_| true);
+        if text && start.trim_ascii_start().starts_with(b"<") {
+            return "it looks like a web page or SVG".into();
+        }
+        if text && start.starts_with(b"outs:") {
+            return "it is a DVC pointer, not the file itself".into();
+        }
+        return if text { "it looks like text".into() } else { "its format is not known".into() };
+    }
+    let text = dds_core::mime::printable(&e.to_string()).replace('\n', " ");
+    text.chars().take(160).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ImageFormat, Rgba, RgbaImage};
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut out = Cursor::new(Vec::new());
+        image.write_to(&mut out, format).unwrap();
+        out.into_inner()
+    }
+
+    fn ramp() -> RgbImage {
+        RgbImage::from_fn(24, 10, |x, y| image::Rgb([(x * 10) as u8, (y * 20) as u8, 77]))
+    }
+
+    #[test]
+    fn lossless_formats_come_back_as_they_were() {
+        use ImageFormat::*;
+        for format in [Png, WebP, Bmp, Tiff] {
+            let got = decode("a", &encoded(&ramp().into(), format)).unwrap();
+            assert_eq!(got, ramp(), "{format:?}");
+        }
+        for format in [Jpeg, Gif] {
+            let got = decode("a", &encoded(&ramp().into(), format)).unwrap();
+            assert_eq!(got.dimensions(), (24, 10), "{format:?}");
+            let worst = got.iter().zip(ramp().iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(worst < 40, "{format:?} {worst}");
+        }
+    }
+
+    #[test]
+    fn transparency_becomes_white() {
+        let mut image = RgbaImage::from_pixel(3, 1, Rgba([200, 0, 0, 255]));
+        image.put_pixel(1, 0, Rgba([200, 0, 0, 0]));
+        image.put_pixel(2, 0, Rgba([0, 0, 0, 51]));
+        let got = decode("a", &encoded(&image.into(), ImageFormat::Png)).unwrap();
+        assert_eq!(got.into_raw(), [200, 0, 0, 255, 255, 255, 204, 204, 204]);
+    }
+
+    #[test]
+    fn exif_orientation_is_applied() {
+        let jpeg = encoded(&ramp().into(), ImageFormat::Jpeg);
+        // One EXIF entry: orientation 6, the camera was held upright.
+        let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
+        let mut turned = jpeg[..2].to_vec();
+        turned.extend([0xff, 0xe1]);
+        turned.extend(((exif.len() + 2) as u16).to_be_bytes());
+        turned.append(&mut exif);
+        turned.extend(&jpeg[2..]);
+        assert_eq!(decode("a", &turned).unwrap().dimensions(), (10, 24));
+    }
+
+    #[test]
+    fn what_is_no_image_is_named_with_its_reason() {
+        let jpeg = encoded(&ramp().into(), ImageFormat::Png);
+        for (bytes, why) in [
+            (&b""[..], "the file is empty"),
+            (b"hello world", "it looks like text"),
+            (b"<html><body>404", "web page"),
+            (b"outs:\n- md5: 00", "DVC pointer"),
+            (&[0x80, 4, 0x95, 0xff, 0xfe, 0, 0, 1], "format is not known"),
+            (&jpeg[..jpeg.len() / 2], "not an image: "),
+        ] {
+            let e = decode("dir/x y.jpg", bytes).unwrap_err();
+            assert_eq!(e.kind, Kind::Format);
+            assert!(e.message.starts_with("dir/x y.jpg: not an image: ") && e.message.contains(why), "{e}");
+        }
+    }
+
+    #[test]
+    fn a_pixel_bomb_is_refused_before_it_is_decoded() {
+        // A PNG header that claims 20,000 × 20,000 and one of 100 megapixels exactly, without data.
+        let header = |w: u32, h: u32| {
+            let mut out = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+            out.extend(w.to_be_bytes());
+            out.extend(h.to_be_bytes());
+            out.extend([8, 2, 0, 0, 0]);
+            let crc = crc32(&out[12..]);
+            out.extend(crc.to_be_bytes());
+            out.extend(b"\0\0\0\0IDAT");
+            out.extend(crc32(b"IDAT").to_be_bytes());
+            out
+        };
+        assert_eq!(decode("bomb.png", &header(20_000, 20_000)).unwrap_err().kind, Kind::Limit);
+        assert_eq!(decode("bomb.png", &header(10_001, 10_000)).unwrap_err().kind, Kind::Limit);
+        assert_eq!(decode("edge.png", &header(10_000, 10_000)).unwrap_err().kind, Kind::Format);
+        assert_eq!(decode("wide.png", &header(70_000, 1)).unwrap_err().kind, Kind::Limit);
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |crc, b| {
+            (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 })
+        })
+    }
+
+    #[test]
+    fn names() {
+        for yes in ["a.jpg", "a b.JPEG", "x.y.webp", "é.png"] {
+            assert!(is_image_name(yes), "{yes}");
+        }
+        for no in ["a.txt", ".jpg", "jpg", ".hidden.png", "a.jpg.dvc", ""] {
+            assert!(!is_image_name(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Verified copies: how a folder is filled where FUSE is not allowed.
+//!
+//! All files are fetched before the folder is handed over, or none is left in it. Everything goes
+//! through one folder handle, so nothing outside is ever touched. Copies are read-only files;
+//! removing takes away what was made and is unchanged, and keeps what the user changed.
+
+use crate::stats::Streamed;
+use dds_core::{Cx, Digest, Entry, EntryKind, Error, Kind, RepoPath, Result, Source};
+use dds_data::contain::Root;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Most bytes that are copied, all files together: 200 MB.
+pub const MAX_COPY_BYTES: u64 = 200_000_000;
+/// Files that are fetched at the same time.
+const WORKERS: usize = 16;
+
+/// A filled folder.
+pub struct Copies {
+    root: Root,
+    made: Mutex<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    files: BTreeMap<RepoPath, Copy>,
+    dirs: BTreeSet<RepoPath>,
+}
+
+/// One copy: what it holds, and how the file looked when it was written.
+#[derive(Clone)]
+struct Copy {
+    digest: Option<Digest>,
+    revision: String,
+    stamp: Stamp,
+}
+
+/// Changes with any write, rename or change of mode, and cannot be set back by ordinary means.
+#[derive(Clone, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// What is to be copied.
+#[derive(Debug)]
+pub struct Plan {
+    files: Vec<Entry>,
+    /// Sum of their sizes.
+    pub bytes: u64,
+}
+
+impl Plan {
+    /// Lists the source and adds up. Asks for each size that the listing does not tell.
+    ///
+    /// Errors: `Limit` when the files exceed [`MAX_COPY_BYTES`]; those of the source.
+    pub fn new(source: &dyn Source, cx: &Cx) -> Result<Self> {
+        let mut files = source.list(&RepoPath::root(), true, cx)?;
+        files.retain(|e| e.kind == EntryKind::File);
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.dedup_by(|a, b| a.path == b.path);
+        let mut bytes = 0_u64;
+        for file in &mut files {
+            cx.cancel.check()?;
+            // What is in the way of a copy is said before anything is written.
+            RepoPath::parse_writable(file.path.as_str())?;
+            if file.size.is_none() {
+                file.size = source.stat(&file.path, cx)?.size;
+            }
+            bytes = bytes.saturating_add(file.size.unwrap_or(0));
+        }
+        if bytes > MAX_COPY_BYTES {
+            return Err(Error::new(
+                Kind::Limit,
+                format!(
+                    "{} files of {} together are too much to copy; the limit is {}",
+                    files.len(),
+                    crate::size_text(bytes),
+                    crate::size_text(MAX_COPY_BYTES)
+                ),
+            )
+            .hint(
+                "use a machine where /dev/fuse can be opened, or fetch what you need: \
+                 dds clone URL DIR --data, or URL[@REV]:PATH in place of a mounted path",
+            ));
+        }
+        Ok(Self { files, bytes })
+    }
+
+    pub fn files(&self) -> u64 {
+        self.files.len() as u64
+    }
+}
+
+/// What removing did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub removed: usize,
+    /// Files that are no longer as they were written.
+    pub kept: Vec<RepoPath>,
+}
+
+impl Copies {
+    /// Fills `dir`, an existing empty folder. When it fails, the folder is empty again.
+    ///
+    /// Errors: the first one met, which names its file.
+    pub fn fill(plan: &Plan, source: &dyn Source, dir: &Path, streamed: &Streamed, cx: &Cx) -> Result<Self> {
+        let copies = Self { root: Root::open(dir)?, made: Mutex::default() };
+        if let Err(error) = copies.fetch(&plan.files, source, streamed, cx) {
+            copies.remove()?;
+            return Err(error);
+        }
+        Ok(copies)
+    }
+
+    /// Moves to another revision: fetches what is new or changed, removes what is gone. What the user
+    /// changed is kept as it is. Gives the number of files fetched.
+    pub fn refresh(&self, plan: &Plan, source: &dyn Source, streamed: &Streamed, cx: &Cx) -> Result<usize> {
+        let revision = source.id();
+        let wanted: BTreeMap<&RepoPath, &Entry> = plan.files.iter().map(|e| (&e.path, e)).collect();
+        let (mut fetch, mut drop_now) = (Vec::new(), Vec::new());
+        {
+            let made = lock(&self.made);
+            for (path, entry) in &wanted {
+                let fresh = made.files.get(*path).is_some_and(|copy| {
+                    copy.revision == revision || (copy.digest.is_some() && copy.digest == entry.digest)
+                });
+                if !fresh {
+                    fetch.push((*entry).clone());
+                }
+            }
+            drop_now.extend(made.files.keys().filter(|path| !wanted.contains_key(path)).cloned());
+        }
+        let mut kept = Vec::new();
+        for path in &drop_now {
+            self.remove_one(path, &mut kept)?;
+        }
+        fetch.retain(|entry| self.is_free_or_ours(&entry.path));
+        self.fetch(&fetch, source, streamed, cx)?;
+        Ok(fetch.len())
+    }
+
+    /// Removes every copy that is as it was written, and the folders that are empty then.
+    pub fn remove(&self) -> Result<Removed> {
+        let paths: Vec<RepoPath> = lock(&self.made).files.keys().cloned().collect();
+        let mut outcome = Removed::default();
+        for path in &paths {
+            outcome.removed += usize::from(self.remove_one(path, &mut outcome.kept)?);
+        }
+        let dirs: Vec<RepoPath> = lock(&self.made).dirs.iter().rev().cloned().collect();
+        for dir in dirs {
+            if self.root.remove_dir(&dir)? {
+                lock(&self.made).dirs.remove(&dir);
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn fetch(&self, files: &[Entry], source: &dyn Source, streamed: &Streamed, cx: &Cx) -> Result<()> {
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let failed: Mutex<Option<Error>> = Mutex::new(None);
+        let revision = source.id();
+        let paths: Vec<RepoPath> = files.iter().map(|e| e.path.clone()).collect();
+        // All at once: how many are fetched at a time, and kept in memory, is the source's to bound.
+        source.announce(&paths);
+        std::thread::scope(|scope| {
+            for _ in 0..WORKERS.min(files.len()) {
+                scope.spawn(|| {
+                    while let Some(entry) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if lock(&failed).is_some() {
+                            return;
+                        }
+                        if let Err(error) = self.copy_one(entry, source, &revision, streamed, cx) {
+                            lock(&failed).get_or_insert(error);
+                            return;
+                        }
+                        let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+                        cx.items("copies", count, files.len());
+                    }
+                });
+            }
+        });
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn copy_one(
+        &self,
+        entry: &Entry,
+        source: &dyn Source,
+        revision: &str,
+        streamed: &Streamed,
+        cx: &Cx,
+    ) -> Result<()> {
+        cx.cancel.check()?;
+        let path = &entry.path;
+        let bytes = source.read(path, cx).map_err(|e| match e.message.contains(path.as_str()) {
+            true => e,
+            false => e.context(path),
+        })?;
+        streamed.at_least(path, bytes.len() as u64);
+        if entry.size.is_some_and(|size| size != bytes.len() as u64) {
+            let (size, came) = (entry.size.unwrap_or(0), bytes.len());
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("{path}: listed with {size} bytes, but {came} came"),
+            ));
+        }
+        self.note_dirs(path)?;
+        self.root.write(path, &mut &bytes[..], false)?;
+        let failed = |e: std::io::Error| Error::io(self.root.path().join(path.as_str()), &e);
+        let file = self.root.open_file(path)?.ok_or_else(|| {
+            Error::new(Kind::Io, format!("{}: gone while it was written", self.root.path().join(path.as_str()).display()))
+        })?;
+        file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
+        let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+        let copy = Copy { digest: entry.digest, revision: revision.to_owned(), stamp };
+        lock(&self.made).files.insert(path.clone(), copy);
+        Ok(())
+    }
+
+    /// Remembers the folders above `path` that writing it will make.
+    fn note_dirs(&self, path: &RepoPath) -> Result<()> {
+        let mut dir = path.parent();
+        while let Some(at) = dir.filter(|dir| !dir.is_root()) {
+            // Asked under the lock: another worker may be about to make the same folder.
+            let mut made = lock(&self.made);
+            if !made.dirs.contains(&at) && self.root.find(&at)?.is_none() {
+                made.dirs.insert(at.clone());
+            }
+            drop(made);
+            dir = at.parent();
+        }
+        Ok(())
+    }
+
+    fn is_free_or_ours(&self, path: &RepoPath) -> bool {
+        match self.root.find(path) {
+            Ok(None) => true,
+            Ok(Some(_)) => self.is_unchanged(path).unwrap_or(false),
+            Err(_) => false,
+        }
+    }
+
+    /// Whether the file at `path` is the copy as it was written. False when it is gone.
+    fn is_unchanged(&self, path: &RepoPath) -> Result<bool> {
+        let Some(copy) = lock(&self.made).files.get(path).cloned() else { return Ok(false) };
+        let Some(file) = self.root.open_file(path)? else { return Ok(false) };
+        let meta = file.metadata().map_err(|e| Error::io(self.root.path().join(path.as_str()), &e))?;
+        Ok(Stamp::of(&meta) == copy.stamp)
+    }
+
+    fn remove_one(&self, path: &RepoPath, kept: &mut Vec<RepoPath>) -> Result<bool> {
+        let removed = self.is_unchanged(path)?;
+        if removed {
+            self.root.remove(path)?;
+        } else if self.root.find(path)?.is_some() {
+            kept.push(path.clone());
+        }
+        lock(&self.made).files.remove(path);
+        Ok(removed)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+
+#[cfg(test)]
+mod tests;

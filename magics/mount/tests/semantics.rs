@@ -1,0 +1,92 @@
+//! Runs the examples of `SEMANTICS.md`, each in the ways that its block names.
+
+#[path = "support/memory.rs"]
+#[allow(dead_code, reason = "shared between the tests")]
+mod memory;
+#[path = "support/repo.rs"]
+mod repo;
+#[path = "support/session.rs"]
+#[allow(dead_code, reason = "shared between the tests")]
+mod session;
+
+use dds_core::RepoUrl;
+use session::Session;
+use std::process::Command;
+
+#[test]
+#[expect(non_snake_case, reason = "the name holds the role, by which the harness finds it")]
+fn played_as__mount() {
+    session::play_mount_process();
+}
+
+/// A line to run and the lines that it must print.
+struct Step {
+    line: usize,
+    run: String,
+    expected: Vec<String>,
+}
+
+#[test]
+fn the_examples_of_the_promises_hold() {
+    let text = include_str!("../SEMANTICS.md");
+    for way in session::ways() {
+        let session = Session::new();
+        std::fs::rename(session.repo("plain"), session.at("art")).unwrap();
+        let steps = steps(text, way);
+        assert!(steps.len() > 20, "{way}: only {} examples", steps.len());
+        for step in steps {
+            let printed = run(&session, &step.run, way);
+            assert_eq!(printed, step.expected, "SEMANTICS.md, line {}, {way}: {}", step.line, step.run);
+        }
+    }
+}
+
+fn steps(text: &str, way: &str) -> Vec<Step> {
+    let (mut steps, mut inside, mut meant) = (Vec::<Step>::new(), false, false);
+    for (number, line) in text.lines().enumerate() {
+        if let Some(info) = line.strip_prefix("```") {
+            inside = !inside;
+            meant = inside && info.split_whitespace().any(|word| word == way);
+        } else if meant && line.starts_with(['%', '!']) {
+            steps.push(Step { line: number + 1, run: line.into(), expected: Vec::new() });
+        } else if meant {
+            steps.last_mut().expect("a block begins with a line to run").expected.push(line.into());
+        }
+    }
+    steps
+}
+
+fn run(session: &Session, line: &str, way: &str) -> Vec<String> {
+    if let Some(shell) = line.strip_prefix('!') {
+        let output = Command::new("sh")
+            .args(["-c", shell])
+            .current_dir(&session.root)
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .unwrap();
+        assert!(output.stderr.is_empty(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+        return String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    }
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    let outcome = match words.as_slice() {
+        ["mount", repo, dir] => {
+            repo::push(&session.at(repo), "1");
+            session.mount(&session.at(repo), dir, way).map(drop)
+        }
+        ["unmount", dir] => session.unmount(dir).map(drop),
+        // Stands for an upload, which brings the repository to its next commit.
+        ["refresh"] => {
+            repo::push(&session.at("art"), "2");
+            let url = RepoUrl::Local { path: session.at("art"), rev: None };
+            session.mounts.refresh(&url, &session.cx)
+        }
+        other => panic!("no such command: {other:?}"),
+    };
+    match outcome {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            let message = error.message.replace(session.root.to_str().unwrap(), "HOME");
+            vec![format!("{}: {message}", error.kind.name())]
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A session with mounts, as the kernel has one, and the roles that the test executable plays when
+//! it is started as `dds`.
+
+use crate::repo::{self, Folders};
+use dds_core::engine::MountEngine;
+use dds_core::request as rq;
+use dds_core::{Config, Cx, Error, Outcome};
+use dds_mount::{Mounts, mount_point};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub const WAYS: [&str; 2] = ["fuse", "copy"];
+
+/// Whether this machine lets us mount. Where it does not, only the copies are tested.
+pub fn fuse_works() -> bool {
+    dds_mount::fuse::probe().is_ok()
+}
+
+/// The ways that work here.
+pub fn ways() -> Vec<&'static str> {
+    WAYS.into_iter().filter(|way| *way == "copy" || fuse_works()).collect()
+}
+
+pub fn config(root: &Path) -> Arc<Config> {
+    Arc::new(Config {
+        exe: std::env::current_exe().unwrap(),
+        cache_dir: root.join("cache"),
+        config_dir: root.join("config"),
+        runtime_dir: root.join("run"),
+        dagshub_host: "https://dagshub.invalid".into(),
+        dagshub_token: None,
+        dagshub_login: None,
+        threads: 2,
+    })
+}
+
+pub struct Session {
+    pub mounts: Arc<Mounts>,
+    pub cx: Cx,
+    pub root: PathBuf,
+    // Last, so that it goes after the mounts in it.
+    _folder: tempfile::TempDir,
+}
+
+impl Session {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        Self {
+            mounts: Mounts::with_opener(config(&root), Arc::new(Folders)),
+            cx: Cx::silent(&root),
+            root,
+            _folder: folder,
+        }
+    }
+
+    pub fn repo(&self, kind: &str) -> PathBuf {
+        repo::make(&self.root, kind)
+    }
+
+    pub fn mount(&self, repo: &Path, dir: &str, via: &str) -> Result<Outcome, Error> {
+        let request = rq::Mount {
+            url: repo.display().to_string(),
+            dir: dir.into(),
+            via: via.into(),
+            ..Default::default()
+        };
+        self.mounts.mount(&request, &self.cx)
+    }
+
+    pub fn unmount(&self, dir: &str) -> Result<Outcome, Error> {
+        self.mounts.unmount(&rq::Unmount { dir: dir.into() }, &self.cx)
+    }
+
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.mounts.shutdown();
+    }
+}
+
+/// Polls until `done` or ten seconds are over.
+pub fn soon(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn is_mounted(dir: &Path) -> bool {
+    mount_point::is_mounted(dir)
+}
+
+/// Names of a folder, sorted.
+pub fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Plays `dds __mount`, when the executable was started as that.
+pub fn play_mount_process() {
+    if std::env::args().nth(1).as_deref() == Some(dds_mount::child::ROLE) {
+        // Ends the line that the test harness may have begun.
+        println!();
+        dds_mount::child_main_with(Arc::new(Folders));
+    }
+}
