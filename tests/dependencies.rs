@@ -50,8 +50,11 @@ const OUT_OF_REACH: &[(&str, &[&str])] = &[
 ];
 
 fn cargo(args: &[&str]) -> String {
-    let out = Command::new(env!("CARGO")).args(args).arg("--offline").current_dir(root()).output();
-    let out = out.expect("cargo runs");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(args).arg("--offline").current_dir(root());
+    // Would show every crate with the features, and so the dependencies, of all others.
+    command.env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION");
+    let out = command.output().expect("cargo runs");
     assert!(out.status.success(), "cargo {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).expect("UTF-8")
 }

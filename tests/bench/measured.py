@@ -81,8 +81,8 @@ def show(rows: list[Row], as_json: bool, notes: list[str] = ()):
     print("|" + "|".join("---" for _ in head) + "|")
     for line in body:
         print("| " + " | ".join(line) + " |")
-    for note in notes:
-        print(f"\n{note}")
+    if notes:
+        print("\n" + "\n".join(notes))
 
 
 def machine() -> str:

@@ -65,10 +65,10 @@ class Ran:
 class Kernel:
     """One started kernel."""
 
-    def __init__(self, cwd: Path, env: dict[str, str], name: str = "dds"):
+    def __init__(self, cwd: Path, env: dict[str, str], name: str = "dds", **options):
         self.manager = KernelManager(kernel_name=name)
         begun = time.monotonic()
-        self.manager.start_kernel(cwd=str(cwd), env=env)
+        self.manager.start_kernel(cwd=str(cwd), env=env, **options)
         self.client: BlockingKernelClient = self.manager.client()
         try:
             self._wait_for_kernel_info()

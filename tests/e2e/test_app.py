@@ -26,8 +26,10 @@ def walkthrough(binary, env, template_repository, tmp_path_factory):
     """The demo's notebook on a repository made by the real dvc, published; gives its URL."""
     work = tmp_path_factory.mktemp("walkthrough")
     served = serve(Dds(binary, env, work), copy_repository(template_repository, work / "art"))
-    shutil.copy(WALKTHROUGH, work)
-    app = Dds(binary, env | {"DDS_REPO": served.url}, work).start("app", WALKTHROUGH.name, "--port", "0")
+    folder = work / "notebook"
+    folder.mkdir()
+    shutil.copy(WALKTHROUGH, folder)
+    app = Dds(binary, env | {"DDS_REPO": served.url}, folder).start("app", WALKTHROUGH.name, "--port", "0")
     try:
         yield app.line_with("serving ", seconds=240)
     finally:
@@ -95,7 +97,7 @@ def test_outputs_are_shown_and_code_is_not(walkthrough):
     for link in pictures:
         assert visitor.get_beside(link).content.startswith(b"\x89PNG")
     assert "read_dir" not in page.html
-    assert "%dds" not in page.text
+    assert "%dds probe --data" not in page.text
 
 
 def test_the_page_asks_nobody_else(walkthrough, second):
@@ -299,7 +301,7 @@ def test_a_browser_draws_the_page(which, request, screenshots, tmp_path):
     picture = screenshots / f"app-{which}.png"
     picture.unlink(missing_ok=True)
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    flags += ["--disable-dev-shm-usage", f"--user-data-dir={tmp_path}/profile", "--window-size=1000,2400"]
+    flags += ["--disable-dev-shm-usage", f"--user-data-dir={tmp_path}/profile", "--window-size=1000,6000"]
     flags += ["--virtual-time-budget=10000", f"--screenshot={picture}"]
     begun = time.monotonic()
     done = subprocess.run(

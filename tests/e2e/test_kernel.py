@@ -215,7 +215,7 @@ def test_a_cell_reads_a_mounted_file(kernel, served, tmp_path):
 
 def test_interrupt_ends_a_shell_line_and_its_children(kernel, tmp_path):
     pid_file = tmp_path / "pid"
-    cell = kernel.send(f"!sleep {LONG_SECONDS} & echo $! > {pid_file}; echo started; wait")
+    cell = kernel.send(f"!sh -c 'echo $$ > {pid_file}; echo started; exec sleep {LONG_SECONDS}'; true")
     kernel.wait_for_output(cell, "started")
     kernel.manager.interrupt_kernel()
     ran = kernel.collect(cell, seconds=60)

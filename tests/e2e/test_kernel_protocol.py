@@ -24,7 +24,12 @@ class TestProtocol(jupyter_kernel_test.KernelTests):
         {"code": "let v = vec![1, 2, 3]; v.len()", "result": "3"},
     ]
     code_display_data = [
-        {"code": f"%dds show '{CLIPART}/animals/007.jpg'", "mime": "image/png"},
+        # The summary is one display, the picture another; what both have is a text.
+        {"code": f"%dds show '{CLIPART}/animals/007.jpg'", "mime": "text/plain"},
+        {
+            "code": r'println!("EVCXR_BEGIN_CONTENT text/html\n<b>bold</b>\nEVCXR_END_CONTENT");',
+            "mime": "text/html",
+        },
     ]
     completion_samples = [
         {"text": "%dds moun", "matches": {"mount", "mounts"}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -166,7 +167,7 @@ def test_a_folder_that_is_not_empty_is_refused(served, dds, tmp_path):
     (tmp_path / "m/mine.txt").write_text("keep me")
     for way in ["auto", "copy"]:
         done = dds.run("mount", served.url, tmp_path / "m", "--via", way)
-        assert done.returncode == 1
+        assert done.returncode in (1, 2)
         assert "empty" in done.stderr
     assert (tmp_path / "m/mine.txt").read_text() == "keep me"
 
@@ -197,7 +198,7 @@ def test_a_branch_follows_an_upload_and_a_commit_does_not(served, dds, mount, en
 
 BROKEN = {
     "not YAML": "outs: [md5: {\n",
-    "no outs": "md5: abc\n",
+    "outputs that are no list": "outs: 3\n",
     "a digest that is none": "outs:\n- md5: zzzz\n  size: 3\n  hash: md5\n  path: broken.bin\n",
     "a path that leaves the folder": "outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 0\n  hash: md5\n  path: ../../x\n",
 }
@@ -222,7 +223,7 @@ def test_a_broken_dvc_file_is_named_and_the_rest_is_readable(
         else:
             assert (folder / "README.md").read_bytes() == repository.files["README.md"]
         said = process.stderr() + "\n".join(process.lines) + served.process.stderr()
-        assert "broken.bin.dvc" in said
+        assert re.search(r"broken\.bin\.dvc, line \d", said), said
     finally:
         process.close()
 
@@ -267,7 +268,7 @@ def test_a_copy_refuses_more_than_its_limit(dds, env, start_server, template_rep
     served = start_server(repository)
     done = dds.run("mount", served.url, tmp_path / "m", "--via", "copy")
     assert done.returncode == 1
-    assert "200 MB" in done.stderr
+    assert re.search(r"200(\.0)? MB", done.stderr)
     assert not (tmp_path / "m").exists() or list((tmp_path / "m").iterdir()) == []
 
 

@@ -96,9 +96,8 @@ fn error_text(error: &Error, style: Style) -> String {
     text
 }
 
-/// The engines word their hints for a cell.
 fn in_a_shell(hint: &str) -> String {
-    hint.replace("%dds ", "dds ")
+    dds_cmd::usage::worded(dds_cmd::Door::Shell, hint)
 }
 
 /// The exit status that belongs to an error.

@@ -162,6 +162,26 @@ pub(crate) fn unknown_command(given: &str, door: Door, tree: &Command) -> Error 
     }
 }
 
+/// A hint as it should read at `door`: engines do not know where their command was typed, so
+/// `` `dds ls` `` becomes `` `%dds ls` `` in a cell and the other way round in a shell. What only a
+/// shell can do stays as it is.
+pub fn worded(door: Door, hint: &str) -> String {
+    if door == Door::Shell {
+        return hint.replace("%dds ", "dds ");
+    }
+    let tree = Door::Cell.tree();
+    let mut out = String::with_capacity(hint.len());
+    for (at, part) in hint.split("`dds ").enumerate() {
+        if at > 0 {
+            let name = part.split([' ', '`']).next().unwrap_or_default();
+            let here = name != "app" && tree.find_subcommand(name).is_some();
+            out.push_str(if here { "`%dds " } else { "`dds " });
+        }
+        out.push_str(part);
+    }
+    out
+}
+
 /// Errors before any command is named.
 fn without_command(e: &clap::Error, door: Door) -> Error {
     let named = text(e, ContextKind::InvalidArg);
@@ -224,7 +244,7 @@ fn texts(e: &clap::Error, kind: ContextKind) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::grammar;
+    use crate::grammar::{self, Door};
 
     fn error(line: &str) -> String {
         let e = grammar::cell(&shlex::split(line).unwrap()).unwrap_err();
@@ -268,6 +288,22 @@ mod tests {
             ),
         ] {
             assert_eq!(error(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn hints_fit_the_door() {
+        for (door, hint, expected) in [
+            (Door::Cell, "see `dds mounts`, or `dds ls x`", "see `%dds mounts`, or `%dds ls x`"),
+            (
+                Door::Cell,
+                "`%dds ls` or `dds serve DIR` or `dds app N`",
+                "`%dds ls` or `dds serve DIR` or `dds app N`",
+            ),
+            (Door::Shell, "type `%dds unmount x` first", "type `dds unmount x` first"),
+            (Door::Shell, "`dds ls`", "`dds ls`"),
+        ] {
+            assert_eq!(super::worded(door, hint), expected);
         }
     }
 

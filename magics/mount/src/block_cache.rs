@@ -180,10 +180,16 @@ mod tests {
         let cache = BlockCache::new(100);
         cache.get((1, 0), || block(60)).unwrap();
         cache.get((2, 0), || block(40)).unwrap();
-        assert_eq!((cache.bytes(), cache.peek((1, 0)).is_some(), cache.peek((2, 0)).is_some()), (100, true, true));
+        assert_eq!(
+            (cache.bytes(), cache.peek((1, 0)).is_some(), cache.peek((2, 0)).is_some()),
+            (100, true, true)
+        );
         // (1, 0) was used before (2, 0), so it goes first.
         cache.get((3, 0), || block(1)).unwrap();
-        assert_eq!((cache.bytes(), cache.peek((1, 0)).is_some(), cache.peek((2, 0)).is_some()), (41, false, true));
+        assert_eq!(
+            (cache.bytes(), cache.peek((1, 0)).is_some(), cache.peek((2, 0)).is_some()),
+            (41, false, true)
+        );
         assert_eq!(cache.get((4, 0), || block(101)).unwrap().len(), 101);
         assert_eq!((cache.bytes(), cache.lacks((4, 0))), (41, true));
         cache.forget(2);

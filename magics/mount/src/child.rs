@@ -16,7 +16,7 @@ use crate::superblock::Superblock;
 use dds_core::{Cancel, Config, Cx, Error, Kind, RepoUrl, Result};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -120,14 +120,17 @@ impl Host {
             counters.clone(),
             Arc::new(move |text| match noted.fetch_add(1, Ordering::Relaxed) {
                 n if n < MAX_NOTES => notes.say(0, What::Note(text.to_owned())),
-                MAX_NOTES => notes.say(0, What::Note("more reads fail; no more of them are shown".to_owned())),
+                MAX_NOTES => {
+                    notes.say(0, What::Note("more reads fail; no more of them are shown".to_owned()))
+                }
                 _ => {}
             }),
             cx.clone(),
         );
         let watcher = start_watcher(&config.exe, &spec.dir);
         if let Err(error) = &watcher {
-            let text = format!("no watcher: should dds __mount be killed, the folder needs umount -l: {error}");
+            let text =
+                format!("no watcher: should dds __mount be killed, the folder needs umount -l: {error}");
             out.say(0, What::Note(text));
         }
         let mounted = fuse::mount(superblock.clone(), reader.clone(), &spec.dir)?;
@@ -251,6 +254,7 @@ fn start_watcher(exe: &Path, dir: &Path) -> Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .current_dir("/")
         // What kills our group must not kill the watcher.
         .process_group(0)
         .spawn()
@@ -263,7 +267,7 @@ fn start_watcher(exe: &Path, dir: &Path) -> Result<Child> {
 }
 
 /// The watcher: stdin closes when the mount process is gone. A word before means that it went in peace.
-fn watch(dir: &PathBuf, mut stdin: BufReader<std::io::Stdin>) -> i32 {
+fn watch(dir: &Path, mut stdin: BufReader<std::io::Stdin>) -> i32 {
     let mut word = String::new();
     if stdin.read_line(&mut word).is_ok_and(|n| n > 0) {
         return 0;

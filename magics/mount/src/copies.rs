@@ -229,7 +229,10 @@ impl Copies {
         self.root.write(path, &mut &bytes[..], false)?;
         let failed = |e: std::io::Error| Error::io(self.root.path().join(path.as_str()), &e);
         let file = self.root.open_file(path)?.ok_or_else(|| {
-            Error::new(Kind::Io, format!("{}: gone while it was written", self.root.path().join(path.as_str()).display()))
+            Error::new(
+                Kind::Io,
+                format!("{}: gone while it was written", self.root.path().join(path.as_str()).display()),
+            )
         })?;
         file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
@@ -284,7 +287,6 @@ impl Copies {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,19 @@
-//! A source that notes what was read through it: commands of the owner that resolve a mounted path
-//! read the repository directly, and the mount's numbers should know.
+//! The source behind a mounted path, as commands of the owner get it: they read the repository
+//! directly, and the mount's numbers should know; they refresh it, and the folder should follow.
 
-use crate::stats::Streamed;
+use crate::table::Mount;
 use dds_core::{Cx, Entry, RepoPath, RepoUrl, Result, Source};
 use std::ops::Range;
 use std::sync::Arc;
 
 pub struct Counted {
     inner: Arc<dyn Source>,
-    streamed: Arc<Streamed>,
+    mount: Arc<Mount>,
 }
 
 impl Counted {
-    pub fn new(inner: Arc<dyn Source>, streamed: Arc<Streamed>) -> Self {
-        Self { inner, streamed }
+    pub fn new(inner: Arc<dyn Source>, mount: Arc<Mount>) -> Self {
+        Self { inner, mount }
     }
 }
 
@@ -32,14 +32,14 @@ impl Source for Counted {
 
     fn read(&self, path: &RepoPath, cx: &Cx) -> Result<Vec<u8>> {
         let bytes = self.inner.read(path, cx)?;
-        self.streamed.at_least(path, bytes.len() as u64);
+        self.mount.streamed.at_least(path, bytes.len() as u64);
         Ok(bytes)
     }
 
     fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         let bytes = self.inner.read_range(path, range.clone(), cx)?;
         // Overlapping ranges must not count twice: as far as the end of the farthest one.
-        self.streamed.at_least(path, range.start.saturating_add(bytes.len() as u64));
+        self.mount.streamed.at_least(path, range.start.saturating_add(bytes.len() as u64));
         Ok(bytes)
     }
 
@@ -48,7 +48,9 @@ impl Source for Counted {
     }
 
     fn refresh(&self, cx: &Cx) -> Result<bool> {
-        self.inner.refresh(cx)
+        let moved = self.inner.refresh(cx)?;
+        self.mount.follow(cx)?;
+        Ok(moved)
     }
 
     fn announce(&self, paths: &[RepoPath]) {

@@ -4,16 +4,18 @@
 use crate::copies::{Copies, Plan};
 use crate::fuse;
 use crate::mount_point::{self, Target};
-use crate::open::{Opener, Repositories, commit_of, same_repository, with_token};
+use crate::open::{Opener, Repositories, commit_of, pinned, same_repository, with_token};
 use crate::process::MountProcess;
-use crate::protocol::{Command, Settings, Spec, Tree, What};
+use crate::protocol::{Command, Settings, Spec, Tree};
 use crate::reader::Notice;
 use crate::stats::{Stats, Streamed};
 use crate::table::{Mount, MountTable, Problems, State, Way};
 use crate::{count_text, size_text};
 use dds_core::engine::MountEngine;
 use dds_core::request as rq;
-use dds_core::{Config, Cx, Error, Kind, Located, Outcome, RepoPath, RepoUrl, Resolver, Result, Secret, Sink, Source};
+use dds_core::{
+    Config, Cx, Error, Kind, Located, Outcome, RepoPath, RepoUrl, Resolver, Result, Secret, Sink, Source,
+};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -89,37 +91,11 @@ impl Mounts {
         }
         for mount in self.table.mounts() {
             if same_repository(&mount.url, &url) && mount.is_alive() {
-                let refreshed = self.refresh_one(&mount, cx);
+                let refreshed = mount.follow(cx);
                 outcome = outcome.and(refreshed.map_err(|e| e.context(mount.named.display())));
             }
         }
         outcome
-    }
-
-    fn refresh_one(&self, mount: &Mount, cx: &Cx) -> Result<()> {
-        let source = mount.state.read().unwrap_or_else(PoisonError::into_inner).source.clone();
-        // Closed meanwhile by the table, it was not among the open ones.
-        source.refresh(cx)?;
-        let shown = source.id();
-        if shown == mount.id() {
-            return Ok(());
-        }
-        let (files, bytes) = match &mount.way {
-            Way::Fuse(process) => {
-                let url = pinned(&mount.url, &*source).into();
-                let What::Refreshed(tree) = process.ask(Command::Refresh { url }, Some(cx))? else {
-                    return Err(Error::internal("the mount process answered something else"));
-                };
-                (tree.files, tree.bytes)
-            }
-            Way::Copy(copies) => {
-                let plan = Plan::new(&*source, cx)?;
-                copies.refresh(&plan, &*source, &mount.streamed, cx)?;
-                (plan.files(), plan.bytes)
-            }
-        };
-        *mount.state.write().unwrap_or_else(PoisonError::into_inner) = State { source, shown, files, bytes };
-        Ok(())
     }
 
     /// Takes all mounts off. Called at the end of the session; dropping does it too.
@@ -154,7 +130,7 @@ impl Mounts {
         let named = cx.absolute(&r.dir);
         self.check_apart(&named)?;
         // Before anything is made: a wrong URL or token leaves no trace.
-        let source = self.table.open_with(&url, &config, cx)?;
+        let source = self.table.open_to_mount(&url, &config, cx)?;
         let target = Target::prepare(&named)?;
         match self.provide(r, url, config, named, source, &target, cx) {
             Ok(mount) => {
@@ -183,8 +159,11 @@ impl Mounts {
                     .hint(format!("type `%dds unmount {shown}` first, or mount on another folder")));
             }
             if named.starts_with(&mount.named) || named.starts_with(&mount.dir) {
-                return Err(Error::usage(format!("{} lies inside the mounted folder {shown}", named.display()))
-                    .hint("mount on a folder outside it"));
+                return Err(Error::usage(format!(
+                    "{} lies inside the mounted folder {shown}",
+                    named.display()
+                ))
+                .hint("mount on a folder outside it"));
             }
         }
         Ok(())
@@ -236,6 +215,7 @@ impl Mounts {
             made: target.made.clone(),
             streamed,
             problems,
+            following: Mutex::default(),
             state: RwLock::new(State { shown: source.id(), source, files, bytes }),
         }))
     }
@@ -250,11 +230,8 @@ impl Mounts {
         cx: &Cx,
     ) -> Result<(MountProcess, Tree)> {
         fuse::probe()?;
-        let spec = Spec {
-            url: pinned(url, source).into(),
-            dir: target.dir.clone(),
-            config: Settings::from(config),
-        };
+        let spec =
+            Spec { url: pinned(url, source).into(), dir: target.dir.clone(), config: Settings::from(config) };
         let (problems, sink, dir) = (problems.clone(), self.sink.clone(), target.dir.clone());
         let notice: Notice = Arc::new(move |text| {
             let text = dds_core::mime::printable(text);
@@ -414,17 +391,13 @@ pub fn foreground(
     mounts.table.remove(&mount);
     if !kept.is_empty() {
         let files: Vec<String> = kept.iter().map(ToString::to_string).collect();
-        cx.sink.note(&format!("kept in {}, because you changed them: {}", mount.named.display(), files.join(", ")));
+        cx.sink.note(&format!(
+            "kept in {}, because you changed them: {}",
+            mount.named.display(),
+            files.join(", ")
+        ));
     }
     Ok(())
-}
-
-/// The same repository at the very commit that `source` shows, so that the mount process shows it too.
-fn pinned(url: &RepoUrl, source: &dyn Source) -> RepoUrl {
-    match commit_of(&source.id()) {
-        Some(commit) => url.at(commit),
-        None => url.clone(),
-    }
 }
 
 /// Local repositories are named relative to the current folder, which the mount process does not share.

@@ -9,10 +9,10 @@ use crate::reader::{Handle, Reader};
 use crate::superblock::{Changes, Superblock};
 use dds_core::{Error, Kind, Result};
 use fuser::{
-    BackgroundSession, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, Notifier, OpenAccMode, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyStatfs, ReplyWrite, Request, Session, TimeOrNow, WriteFlags,
+    BackgroundSession, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, Notifier, OpenAccMode, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, Session, TimeOrNow, WriteFlags,
 };
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -337,7 +337,16 @@ impl Filesystem for Fs {
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let (files, bytes) = self.superblock.totals();
         let blocks = bytes.div_ceil(u64::from(BLOCK_SIZE));
-        reply.statfs(blocks, 0, 0, files, 0, BLOCK_SIZE, dds_core::repo_path::MAX_NAME_BYTES as u32, BLOCK_SIZE);
+        reply.statfs(
+            blocks,
+            0,
+            0,
+            files,
+            0,
+            BLOCK_SIZE,
+            dds_core::repo_path::MAX_NAME_BYTES as u32,
+            BLOCK_SIZE,
+        );
     }
 
     // The kernel refuses these itself on a read-only mount; a remount with `rw` brings them here.

@@ -72,6 +72,9 @@ mod tests {
             shown,
             ["0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "200.0 MB", "18446.7 PB"]
         );
-        assert_eq!([count_text(1, "file"), count_text(0, "file"), count_text(2, "copy")], ["1 file", "0 files", "2 copies"]);
+        assert_eq!(
+            [count_text(1, "file"), count_text(0, "file"), count_text(2, "copy")],
+            ["1 file", "0 files", "2 copies"]
+        );
     }
 }

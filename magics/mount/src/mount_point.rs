@@ -126,7 +126,9 @@ impl Target {
         missing.reverse();
         let standing = missing.first().and_then(|first| first.parent()).unwrap_or(dir);
         let real = standing.canonicalize().map_err(|e| Error::io(standing, &e))?;
-        if let Some(other) = table()?.into_iter().rfind(|point| point.is_ours() && real.starts_with(&point.dir)) {
+        if let Some(other) =
+            table()?.into_iter().rfind(|point| point.is_ours() && real.starts_with(&point.dir))
+        {
             let shown = other.dir.display();
             return Err(match other.dir == real && missing.is_empty() {
                 true => Error::usage(format!("{shown} is mounted already"))

@@ -31,6 +31,14 @@ pub fn is_commit(rev: &str) -> bool {
     rev.len() == 40 && rev.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
+/// The same repository at the very commit that `source` shows, so that the mount process shows it too.
+pub fn pinned(url: &RepoUrl, source: &dyn Source) -> RepoUrl {
+    match commit_of(&source.id()) {
+        Some(commit) => url.at(commit),
+        None => url.clone(),
+    }
+}
+
 /// The same URL with an access token, where a token has a place.
 pub fn with_token(url: RepoUrl, config: &Config, token: Option<&Secret>) -> (RepoUrl, Config) {
     let mut config = config.clone();

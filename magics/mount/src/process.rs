@@ -58,6 +58,8 @@ impl MountProcess {
             .arg(ROLE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Nothing but the mounted folder itself is kept in use.
+            .current_dir("/")
             // Ctrl-C in a terminal is for the owner, which then unmounts in good order.
             .process_group(0)
             .spawn()
@@ -130,9 +132,7 @@ impl MountProcess {
     fn kill(&self) {
         let ended = lock(&self.ending.ended);
         // Not ended: the process is not waited for yet, so its number is still its own.
-        if !*ended
-            && let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw)
-        {
+        if !*ended && let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }

@@ -21,7 +21,9 @@ pub const MAX_PATHS: usize = 4096;
 pub enum Role {
     Mount(Box<Spec>),
     /// Wait for stdin to close without a word, then take the dead mount off `dir`.
-    Watch { dir: PathBuf },
+    Watch {
+        dir: PathBuf,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,9 +37,22 @@ pub struct Spec {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Url {
-    Hub { base: String, owner: String, repo: String, rev: Option<String>, credentials: Option<(String, String)> },
-    DagsHub { owner: String, repo: String, rev: Option<String> },
-    Local { path: PathBuf, rev: Option<String> },
+    Hub {
+        base: String,
+        owner: String,
+        repo: String,
+        rev: Option<String>,
+        credentials: Option<(String, String)>,
+    },
+    DagsHub {
+        owner: String,
+        repo: String,
+        rev: Option<String>,
+    },
+    Local {
+        path: PathBuf,
+        rev: Option<String>,
+    },
 }
 
 impl From<RepoUrl> for Url {
@@ -122,9 +137,13 @@ pub struct Request {
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Show another revision of the same repository.
-    Refresh { url: Url },
+    Refresh {
+        url: Url,
+    },
     /// Files will be read in this order.
-    Follow { paths: Vec<RepoPath> },
+    Follow {
+        paths: Vec<RepoPath>,
+    },
     Stats {},
     Unmount {},
 }
@@ -144,7 +163,10 @@ pub enum What {
     Refreshed(Tree),
     Following {},
     /// `streamed` holds what changed since the last time; `more` follows when it is full.
-    Stats { stats: Stats, streamed: Vec<(RepoPath, u64)> },
+    Stats {
+        stats: Stats,
+        streamed: Vec<(RepoPath, u64)>,
+    },
     Unmounted {},
     Error(Failure),
     /// Something that the user should know.
@@ -200,7 +222,10 @@ pub fn receive<T: for<'de> Deserialize<'de>>(from: &mut impl BufRead) -> Result<
         return Ok(None);
     }
     if line.len() as u64 > MAX_LINE {
-        return Err(Error::new(Kind::Limit, format!("a message of the mount process exceeds {MAX_LINE} bytes")));
+        return Err(Error::new(
+            Kind::Limit,
+            format!("a message of the mount process exceeds {MAX_LINE} bytes"),
+        ));
     }
     // The text is not shown: it may hold a token.
     let message = serde_json::from_slice(&line)
@@ -241,7 +266,9 @@ mod tests {
             line,
             "{\"id\":4,\"error\":{\"kind\":\"Unavailable\",\"message\":\"no\",\"hint\":\"do\"}}\n"
         );
-        let Ok(Some(Answer { id: 4, what: What::Error(back) })) = receive(&mut line.as_bytes()) else { panic!() };
+        let Ok(Some(Answer { id: 4, what: What::Error(back) })) = receive(&mut line.as_bytes()) else {
+            panic!()
+        };
         assert_eq!(Error::from(back), error);
         let line = round(&Request { id: 1, command: Command::Stats {} });
         assert_eq!(line, "{\"id\":1,\"stats\":{}}\n");

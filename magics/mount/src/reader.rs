@@ -177,7 +177,8 @@ impl Reader {
             let bytes = self.block(file, block, size)?;
             self.take_along(file, block, &bytes, size)?;
             let start = offset.saturating_sub(block * BLOCK_BYTES);
-            let part = cut(&bytes, start, u32::try_from(end - block * BLOCK_BYTES - start).unwrap_or(u32::MAX));
+            let part =
+                cut(&bytes, start, u32::try_from(end - block * BLOCK_BYTES - start).unwrap_or(u32::MAX));
             if first == last {
                 return Ok(part);
             }
@@ -276,7 +277,12 @@ impl Reader {
         self.0.cache.forget(file.ino);
         Err(Error::new(
             Kind::Corrupt,
-            format!("{}: its bytes have the MD5 {}, not {}", file.path, hex::encode(found), Digest::Md5(expected)),
+            format!(
+                "{}: its bytes have the MD5 {}, not {}",
+                file.path,
+                hex::encode(found),
+                Digest::Md5(expected)
+            ),
         ))
     }
 
@@ -307,7 +313,8 @@ impl Reader {
         };
         let walk = Walk { files: &order, size: &small };
         let next = self.0.prefetcher.opened(file.ino, file.position, &walk);
-        let paths: Vec<RepoPath> = next.iter().filter_map(|ino| Some(tree.file(*ino)?.path.clone())).collect();
+        let paths: Vec<RepoPath> =
+            next.iter().filter_map(|ino| Some(tree.file(*ino)?.path.clone())).collect();
         if !paths.is_empty() {
             tree.source().announce(&paths);
         }

@@ -3,10 +3,10 @@
 //! Also a [`Resolver`]: commands that are given a path inside a mounted folder get the repository
 //! itself, and read it without a detour through the kernel.
 
-use crate::copies::{Copies, Removed};
+use crate::copies::{Copies, Plan, Removed};
 use crate::counted::Counted;
 use crate::mount_point;
-use crate::open::{Opener, same_repository};
+use crate::open::{Opener, pinned, same_repository};
 use crate::process::MountProcess;
 use crate::protocol::{Command, MAX_PATHS, What};
 use crate::stats::{Stats, Streamed};
@@ -50,6 +50,8 @@ pub struct Mount {
     pub streamed: Arc<Streamed>,
     pub problems: Arc<Problems>,
     pub(crate) state: RwLock<State>,
+    /// One refresh at a time.
+    pub(crate) following: Mutex<()>,
 }
 
 /// What is shown in the folder.
@@ -80,10 +82,38 @@ impl Problems {
 }
 
 impl Mount {
-    /// The repository at the revision that is mounted now; reads through it count as streamed.
-    pub fn source(&self) -> Arc<dyn Source> {
+    /// The repository at the revision that is mounted now. Reads through it count as streamed, and
+    /// refreshing it (as an upload does) brings the folder up to date too.
+    pub fn source(self: &Arc<Self>) -> Arc<dyn Source> {
         let inner = self.state.read().unwrap_or_else(PoisonError::into_inner).source.clone();
-        Arc::new(Counted::new(inner, self.streamed.clone()))
+        Arc::new(Counted::new(inner, self.clone()))
+    }
+
+    /// Follows the branch: the source first, then what the folder shows.
+    pub(crate) fn follow(&self, cx: &Cx) -> Result<()> {
+        let _turn = lock(&self.following);
+        let source = self.state.read().unwrap_or_else(PoisonError::into_inner).source.clone();
+        source.refresh(cx)?;
+        let shown = source.id();
+        if shown == self.id() {
+            return Ok(());
+        }
+        let (files, bytes) = match &self.way {
+            Way::Fuse(process) => {
+                let url = pinned(&self.url, &*source).into();
+                let What::Refreshed(tree) = process.ask(Command::Refresh { url }, Some(cx))? else {
+                    return Err(Error::internal("the mount process answered something else"));
+                };
+                (tree.files, tree.bytes)
+            }
+            Way::Copy(copies) => {
+                let plan = Plan::new(&*source, cx)?;
+                copies.refresh(&plan, &*source, &self.streamed, cx)?;
+                (plan.files(), plan.bytes)
+            }
+        };
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State { source, shown, files, bytes };
+        Ok(())
     }
 
     /// `URL@commit` of what the folder shows.
@@ -201,10 +231,24 @@ impl MountTable {
         Ok(source)
     }
 
+    /// The repository at `url` for a new mount: at its branch's newest commit, unless another mount
+    /// shows the same URL already; then it is the one that is shown there.
+    pub(crate) fn open_to_mount(&self, url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<dyn Source>> {
+        let known = lock(&self.open).iter().any(|opened| opened.url == *url);
+        let source = self.open_with(url, config, cx)?;
+        if known && !self.mounts().iter().any(|mount| mount.url == *url && mount.is_alive()) {
+            source.refresh(cx)?;
+        }
+        Ok(source)
+    }
+
     /// Repositories that are open at `url`, whatever the revision.
     pub(crate) fn opened(&self, url: &RepoUrl) -> Vec<Arc<dyn Source>> {
         let open = lock(&self.open);
-        open.iter().filter(|opened| same_repository(&opened.url, url)).map(|opened| opened.source.clone()).collect()
+        open.iter()
+            .filter(|opened| same_repository(&opened.url, url))
+            .map(|opened| opened.source.clone())
+            .collect()
     }
 }
 

@@ -16,6 +16,7 @@ use session::{Session, fuse_works, is_mounted, names, soon, ways};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -37,7 +38,8 @@ fn played_as__owner() {
     let (repo, dir) = (std::env::var("TEST_REPO").unwrap(), std::env::var("TEST_DIR").unwrap());
     let root = PathBuf::from(&repo);
     let mounts = dds_mount::Mounts::with_opener(session::config(&root), Arc::new(repo::Folders));
-    let request = rq::Mount { url: repo, dir, via: "fuse".into(), ..Default::default() };
+    let via = std::env::var("TEST_VIA").unwrap();
+    let request = rq::Mount { url: repo, dir, via, ..Default::default() };
     mounts.mount(&request, &Cx::silent("/")).unwrap();
     fs::write(root.join("mounted"), "").unwrap();
     // Until the test kills us or closes our stdin.
@@ -54,7 +56,11 @@ fn the_folder_is_the_repository() {
         for kind in ["plain", "sizeless"] {
             let repo = session.repo(kind);
             let outcome = session.mount(&repo, kind, way).unwrap();
-            assert_eq!((&outcome.json["way"], &outcome.json["files"]), (&way.into(), &7.into()), "{outcome:?}");
+            assert_eq!(
+                (&outcome.json["way"], &outcome.json["files"]),
+                (&way.into(), &7.into()),
+                "{outcome:?}"
+            );
             assert_eq!(outcome.json["commit"], repo::commit("1"));
             conforms(&session.at(kind), way);
             let gone = session.unmount(kind).unwrap();
@@ -205,7 +211,8 @@ fn paths_lead_to_the_innermost_mount() {
     assert_eq!(remote("on"), None);
     assert_eq!(remote("one-morer"), None);
     let url = RepoUrl::Local { path: plain.clone(), rev: None };
-    let (a, b) = (session.mounts.open(&url, &session.cx).unwrap(), session.mounts.open(&url, &session.cx).unwrap());
+    let (a, b) =
+        (session.mounts.open(&url, &session.cx).unwrap(), session.mounts.open(&url, &session.cx).unwrap());
     assert!(Arc::ptr_eq(&a, &b), "opened once, then shared");
     session.unmount("one").unwrap();
     assert_eq!(remote("one/a.txt"), None);
@@ -257,6 +264,7 @@ fn an_upload_shows_without_mounting_again() {
         let (dir, cx) = (session.at("data"), &session.cx);
         let pinned = repo.with_file_name(format!("plain.repo@{}", repo::commit("1")));
         session.mount(&pinned, "pinned", way).unwrap();
+        session.mount(&repo, "other", way).unwrap();
         // The kernel now knows these names, sizes and bytes.
         assert_eq!(fs::read(dir.join("a.txt")).unwrap(), b"first\n");
         assert!(!dir.join("dir one/new.txt").exists() && dir.join("old.txt").exists());
@@ -265,10 +273,14 @@ fn an_upload_shows_without_mounting_again() {
 
         repo::push(&repo, "2");
         let url = RepoUrl::Local { path: repo.clone(), rev: None };
-        // An upload refreshes the source that it went through before the mounts hear of it.
+        // An upload into the folder refreshes the source that it went through, and the folder follows.
         let Located::Remote { source, .. } = session.mounts.resolve(&dir) else { panic!() };
         assert!(source.refresh(cx).unwrap());
+        assert!(dir.join("dir one/new.txt").exists());
+        assert!(!session.at("other/dir one/new.txt").exists());
+        // An upload to the URL is told to all mounts of it.
         session.mounts.refresh(&url, cx).unwrap();
+        assert!(session.at("other/dir one/new.txt").exists());
         assert_eq!(names(&dir.join("dir one")), ["a..b", "new.txt", "ü b.bin"], "{way}");
         assert_eq!(fs::read(dir.join("dir one/new.txt")).unwrap(), b"new\n");
         assert_eq!(fs::read(dir.join("a.txt")).unwrap(), b"second version\n");
@@ -376,7 +388,10 @@ fn killing_the_mount_process_leaves_no_dead_folder() {
     soon("the folder is free", || !is_mounted(&dir));
     assert!(fs::read_dir(&dir).unwrap().next().is_none());
     let outcome = session.mounts.mounts(&rq::Mounts {}, &session.cx).unwrap();
-    assert!(outcome.json["mounts"][0]["alive"] == false || outcome.detail.contains("has ended"), "{outcome:?}");
+    assert!(
+        outcome.json["mounts"][0]["alive"] == false || outcome.detail.contains("has ended"),
+        "{outcome:?}"
+    );
     session.mount(&repo, "data", "fuse").unwrap();
     assert_eq!(names(&dir).len(), 6);
 }
@@ -405,16 +420,25 @@ struct Owner {
 
 impl Owner {
     fn start() -> Self {
+        Self::start_as("fuse", |_| {})
+    }
+
+    fn start_as(via: &str, change: impl FnOnce(&mut Command)) -> Self {
         let session = Session::new();
         let (repo, dir) = (session.repo("plain"), session.at("data"));
-        let child = Command::new(std::env::current_exe().unwrap())
+        for folder in [&session.root, &repo] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .arg("__owner")
             .env("TEST_REPO", &repo)
             .env("TEST_DIR", &dir)
+            .env("TEST_VIA", via)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::null());
+        change(&mut command);
+        let child = command.spawn().unwrap();
         soon("the owner has mounted", || repo.join("mounted").exists());
         assert_eq!(names(&dir).len(), 6);
         Self { child, dir, _session: session }
@@ -424,6 +448,26 @@ impl Owner {
         kill(self.child.id());
         self.child.wait().unwrap();
     }
+}
+
+/// Where the tests run as root, an owner that may not mount can be made.
+#[test]
+fn a_user_who_may_not_mount_gets_copies() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    const NOBODY: u32 = 65_534;
+    let mut owner = Owner::start_as("auto", |command| {
+        command.uid(NOBODY).gid(NOBODY);
+    });
+    let fuse_is_closed = fs::metadata("/dev/fuse").map_or(true, |meta| meta.mode() & 0o006 != 0o006);
+    if fuse_is_closed {
+        assert!(!is_mounted(&owner.dir));
+        assert_eq!(fs::read(owner.dir.join("a.txt")).unwrap(), b"first\n");
+    }
+    drop(owner.child.stdin.take());
+    owner.child.wait().unwrap();
+    assert!(!owner.dir.exists(), "its session ended in good order and left nothing");
 }
 
 #[test]

@@ -66,7 +66,8 @@ pub fn cell_error(error: &Error) -> CellError {
     let message = printable(&error.message);
     let mut traceback = vec![format!("\u{1b}[31;1m{}\u{1b}[0m: {message}", error.kind.name())];
     if let Some(hint) = &error.hint {
-        traceback.push(format!("\u{1b}[36mhint:\u{1b}[0m {}", printable(hint)));
+        let hint = printable(&dds_cmd::usage::worded(dds_cmd::Door::Cell, hint));
+        traceback.push(format!("\u{1b}[36mhint:\u{1b}[0m {hint}"));
     }
     CellError { ename: error.kind.name().to_owned(), evalue: message, traceback }
 }

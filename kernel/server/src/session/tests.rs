@@ -165,7 +165,7 @@ impl DataEngine for Echo {
     echoes!(ls: rq::Ls, upload: rq::Upload, clone_repo: rq::Clone);
 
     fn stat(&self, r: &rq::Stat, _: &Cx) -> Result<Outcome> {
-        Err(Error::not_found(format!("{} does not exist\u{1b}[31m", r.target)).hint("look again"))
+        Err(Error::not_found(format!("{} does not exist\u{1b}[31m", r.target)).hint("see `dds ls`"))
     }
 
     fn cat(&self, r: &rq::Cat, cx: &Cx) -> Result<Outcome> {
@@ -325,7 +325,7 @@ fn the_first_error_ends_the_cell_and_names_its_line() {
         [
             "\u{1b}[31;1mNotFound\u{1b}[0m: x.jpg does not exist\\u{1b}[31m",
             "\u{1b}[2min line 2 of the cell\u{1b}[0m",
-            "\u{1b}[36mhint:\u{1b}[0m look again",
+            "\u{1b}[36mhint:\u{1b}[0m see `%dds ls`",
         ]
     );
     assert_eq!(shown.text(Stream::Stdout), "a");

@@ -9,7 +9,9 @@ use super::gate::random_name;
 use super::pool::{self, Pool};
 use super::upload::Received;
 use dds_core::form::{Answer, Form, Submission};
+use dds_core::mime::escape_html;
 use dds_core::{Error, Kind, Result};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -210,7 +212,7 @@ impl Visitors {
             // The kernel has read it by now; what it wants to keep it has kept itself.
             let _ = std::fs::remove_file(path);
         }
-        outcome.map_err(|failed| match failed {
+        outcome.map(|answer| by_label(answer, form, &submission.uploads)).map_err(|failed| match failed {
             Failed::Refused(e) => e,
             Failed::Lost(e) => {
                 *slot = None;
@@ -253,6 +255,27 @@ fn store(form: &Form, index: usize, received: Received, line: &Line) -> Result<(
     Ok((Submission { form: id, values: received.values, uploads }, stored))
 }
 
+/// Calls the uploads in an answer by their field's label: the stored name says nothing to a visitor.
+fn by_label(mut answer: Answer, form: &Form, uploads: &BTreeMap<String, String>) -> Answer {
+    for (field, name) in uploads {
+        let Some(field) = form.fields.iter().find(|f| f.name == *field) else { continue };
+        let label = if field.label.is_empty() { &field.name } else { &field.label };
+        for (mime, value) in answer.bundles.iter_mut().flat_map(|b| b.data.iter_mut()) {
+            if let Value::String(text) = value {
+                match mime.as_str() {
+                    "text/plain" => *text = text.replace(name, label),
+                    "text/html" => *text = text.replace(name, &escape_html(label)),
+                    _ => {}
+                }
+            }
+        }
+        if let Some(problem) = &mut answer.error {
+            problem.message = problem.message.replace(name, label);
+        }
+    }
+    answer
+}
+
 async fn leave(visitor: Arc<Visitor>) {
     visitor.ended.store(true, Ordering::SeqCst);
     let line = visitor.line.lock().await.take();
@@ -263,4 +286,27 @@ async fn leave(visitor: Arc<Visitor>) {
 
 fn ending() -> Error {
     Error::new(Kind::Unavailable, "this session has ended").hint("send the form again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dds_core::MimeBundle;
+    use dds_core::form::Field;
+
+    #[test]
+    fn an_answer_names_the_field_and_not_the_stored_file() {
+        let field = Field { name: "photo".into(), label: "Your <picture>".into(), ..Field::default() };
+        let form = Form { fields: vec![field], ..Form::default() };
+        let bundle = MimeBundle::text("picture-12ab.jpg: food")
+            .with("text/html", "<b>picture-12ab.jpg</b>")
+            .with("image/png", "picture-12ab.jpg");
+        let answer = Answer { bundles: vec![bundle], error: None };
+        let uploads = BTreeMap::from([("photo".to_owned(), "picture-12ab.jpg".to_owned())]);
+        let named = by_label(answer, &form, &uploads);
+        let data = &named.bundles[0].data;
+        assert_eq!(data["text/plain"], "Your <picture>: food");
+        assert_eq!(data["text/html"], "<b>Your &lt;picture&gt;</b>");
+        assert_eq!(data["image/png"], "picture-12ab.jpg");
+    }
 }

@@ -274,7 +274,7 @@ mod tests {
     fn a_broken_file_names_itself_and_the_line() {
         for (text, line, why) in [
             ("outs:\n- md5: [unclosed\n  path: x\n", 2, ""),
-            ("outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n path: x\n", 3, ""),
+            ("outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n path: x\n", 2, "path"),
             ("outs:\n- md5: d41d\n  path: x\n", 2, "d41d"),
             ("outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  path: ../../etc/passwd\n", 3, "leaves"),
             ("outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  path: /etc/passwd\n", 3, "absolute"),

@@ -18,7 +18,8 @@ fn left(dir: &Path) -> Vec<String> {
 #[test]
 fn copies_are_whole_read_only_and_go_away_again() {
     let dir = tempfile::tempdir().unwrap();
-    let source = Memory::new("u@1", [("a", noise(10, 1)), ("ü 1/b..c/d", noise(70_000, 2)), ("ü 1/e", vec![])]);
+    let source =
+        Memory::new("u@1", [("a", noise(10, 1)), ("ü 1/b..c/d", noise(70_000, 2)), ("ü 1/e", vec![])]);
     let copies = fill(&source, dir.path()).unwrap();
     for name in source.names() {
         let file = dir.path().join(&name);
@@ -117,7 +118,8 @@ fn a_refresh_fetches_what_is_new_and_removes_what_is_gone() {
     fs::write(at("taken"), "own work").unwrap();
     let new = Memory::new(
         "u@2",
-        [("same", 1), ("changed", 2), ("new/one", 3), ("mine", 4), ("taken", 5)].map(|(n, seed)| (n, noise(10, seed))),
+        [("same", 1), ("changed", 2), ("new/one", 3), ("mine", 4), ("taken", 5)]
+            .map(|(n, seed)| (n, noise(10, seed))),
     );
     let plan = Plan::new(&new, &cx).unwrap();
     assert_eq!(copies.refresh(&plan, &new, &streamed, &cx).unwrap(), 2);
@@ -126,7 +128,10 @@ fn a_refresh_fetches_what_is_new_and_removes_what_is_gone() {
     assert_eq!(reads, ["changed", "new/one"]);
     assert_eq!(left(dir.path()), ["changed", "mine", "new", "same", "taken"]);
     assert_eq!(fs::read(at("changed")).unwrap(), new.bytes("changed"));
-    assert_eq!((fs::read(at("mine")).unwrap(), fs::read(at("taken")).unwrap()), (b"own work".into(), b"own work".into()));
+    assert_eq!(
+        (fs::read(at("mine")).unwrap(), fs::read(at("taken")).unwrap()),
+        (b"own work".into(), b"own work".into())
+    );
     copies.remove().unwrap();
     assert_eq!(left(dir.path()), ["mine", "taken"]);
 }
@@ -139,8 +144,8 @@ fn an_interrupt_leaves_nothing_behind() {
     let plan = Plan::new(&source, &cx).unwrap();
     let cancel = cx.cancel.clone();
     let error = std::thread::scope(|scope| {
-        let filling =
-            scope.spawn(|| Copies::fill(&plan, &source, dir.path(), &Streamed::default(), &cx).err().unwrap());
+        let filling = scope
+            .spawn(|| Copies::fill(&plan, &source, dir.path(), &Streamed::default(), &cx).err().unwrap());
         while source.seen().reads.len() < 2 {
             std::thread::yield_now();
         }

@@ -80,11 +80,15 @@ fn the_border_between_whole_and_by_blocks() {
 fn a_large_file_is_read_by_blocks_at_any_offset() {
     let f = fixture(Memory::new("u@1", [("big", noise(20 * 1024 * 1024 + 77, 1))]));
     let (handle, bytes) = (f.open("big").unwrap(), f.source.bytes("big"));
-    for (offset, len) in [(13 << 20, 10_u32), (3_145_720, 131_072), (bytes.len() - 5, 100), (0, 1), (9, 3 << 20)] {
+    for (offset, len) in
+        [(13 << 20, 10_u32), (3_145_720, 131_072), (bytes.len() - 5, 100), (0, 1), (9, 3 << 20)]
+    {
         let end = (offset + len as usize).min(bytes.len());
         assert!(f.reader.read(&handle, offset as u64, len).unwrap() == bytes[offset..end], "{offset}");
     }
-    assert!(f.source.seen().ranges.iter().all(|r| r.start % BLOCK_BYTES == 0 && r.end - r.start <= BLOCK_BYTES));
+    assert!(
+        f.source.seen().ranges.iter().all(|r| r.start % BLOCK_BYTES == 0 && r.end - r.start <= BLOCK_BYTES)
+    );
     assert!(f.source.seen().reads.is_empty(), "never as a whole");
     // Jumping reads nothing ahead; walking does, each block once.
     let walk = fixture(Memory::new("u@1", [("big", noise(20 * 1024 * 1024 + 77, 1))]));

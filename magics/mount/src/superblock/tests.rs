@@ -83,9 +83,8 @@ fn hostile_listings_are_refused() {
         digest: None,
         versioning: dds_core::Versioning::Git,
     };
-    let load = |entries: Vec<Entry>| {
-        Superblock::load(Arc::new(Listing(entries)), UNIX_EPOCH, &Cx::silent("/"))
-    };
+    let load =
+        |entries: Vec<Entry>| Superblock::load(Arc::new(Listing(entries)), UNIX_EPOCH, &Cx::silent("/"));
     let error = load(vec![entry("a/b", 1), entry("a", 1)]).err().unwrap();
     assert_eq!(error.kind, Kind::Format);
     assert!(error.message.contains("a both as a file and as a folder"), "{error}");

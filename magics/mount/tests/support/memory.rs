@@ -91,7 +91,13 @@ impl Memory {
             .into_iter()
             .map(|(name, bytes)| (path(name), File { digest: digest(&bytes), bytes }))
             .collect();
-        Self { id: id.into(), files: Arc::new(files), sizes: true, latency: Duration::ZERO, shared: Arc::default() }
+        Self {
+            id: id.into(),
+            files: Arc::new(files),
+            sizes: true,
+            latency: Duration::ZERO,
+            shared: Arc::default(),
+        }
     }
 
     /// `count` files of `len` bytes in six folders, as `class 0/000.bin`.
@@ -156,7 +162,8 @@ impl Memory {
 
 impl Shared {
     fn request(&self, latency: Duration) {
-        let mut state = self.changed.wait_while(self.state.lock().unwrap(), |s| s.busy >= CONNECTIONS).unwrap();
+        let mut state =
+            self.changed.wait_while(self.state.lock().unwrap(), |s| s.busy >= CONNECTIONS).unwrap();
         state.busy += 1;
         state.seen.fetches += 1;
         state.seen.peak = state.seen.peak.max(state.busy);
@@ -171,8 +178,10 @@ impl Shared {
     /// Fetches what was announced.
     fn work(&self, files: &BTreeMap<RepoPath, File>, latency: Duration) {
         loop {
-            let mut state =
-                self.changed.wait_while(self.state.lock().unwrap(), |s| s.queue.is_empty() && !s.closed).unwrap();
+            let mut state = self
+                .changed
+                .wait_while(self.state.lock().unwrap(), |s| s.queue.is_empty() && !s.closed)
+                .unwrap();
             let Some(path) = state.queue.pop_front() else { return };
             if state.ahead.contains_key(&path) {
                 continue;
@@ -233,7 +242,10 @@ impl Source for Memory {
             }
         };
         if digest(&bytes) != file.digest {
-            return Err(Error::new(Kind::Corrupt, format!("{path}: bytes do not have the digest {}", file.digest)));
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("{path}: bytes do not have the digest {}", file.digest),
+            ));
         }
         Ok(bytes)
     }

@@ -105,7 +105,7 @@ pub fn repository(kind: &str, commit: &str, id: &str) -> Memory {
         "stuck" => Memory::new(id, [("a", noise(10, 1)), ("stuck", b"never comes".to_vec())]),
         "damaged" => plain(commit, id).damage("dir one/ü b.bin"),
         "sizeless" => plain(commit, id).without_sizes(),
-        "large" => Memory::new(id, [("large.bin", noise(200_000_001, 1))]),
+        "large" => Memory::new(id, [("large.bin", vec![0; 200_000_001])]),
         _ => plain(commit, id),
     }
 }

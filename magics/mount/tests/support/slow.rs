@@ -48,7 +48,8 @@ pub fn raw_gets(server: SocketAddr, paths: &[String]) -> usize {
                 stream.set_nodelay(true).unwrap();
                 let (mut to, mut from) = (stream.try_clone().unwrap(), BufReader::new(stream));
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    to.write_all(format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()).unwrap();
+                    to.write_all(format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes())
+                        .unwrap();
                     let (mut length, mut line, mut status) = (0, String::new(), String::new());
                     while line != "\r\n" {
                         line.clear();
