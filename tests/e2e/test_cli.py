@@ -72,7 +72,7 @@ def test_pictures_with_odd_names_are_shown(dds, tmp_path):
         "http://h/-x/r",
         "http://h/o/r@",
         "http://h/o/r@--upload-pack=x",
-        "http://ann:s3cret@h/o/r/more",
+        "http://user:s3cret@h/o/r/more",
     ],
 )
 def test_a_bad_url_says_which_form_is_right(dds, tmp_path, url):

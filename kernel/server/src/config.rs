@@ -130,14 +130,14 @@ mod tests {
     fn folders_follow_the_environment() {
         let tmp = tempfile::tempdir().unwrap();
         let t = tmp.path().to_str().unwrap();
-        let c = load_with(&[("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", t)]).unwrap();
-        assert_eq!(c.cache_dir, Path::new("/home/ann/.cache/dds"));
-        assert_eq!(c.config_dir, Path::new("/home/ann/.config/dds"));
+        let c = load_with(&[("HOME", "/home/user"), ("XDG_RUNTIME_DIR", t)]).unwrap();
+        assert_eq!(c.cache_dir, Path::new("/home/user/.cache/dds"));
+        assert_eq!(c.config_dir, Path::new("/home/user/.config/dds"));
         assert_eq!(c.runtime_dir, tmp.path().join("dds"));
         assert!(c.threads >= 1);
 
         let c = load_with(&[
-            ("HOME", "/home/ann"),
+            ("HOME", "/home/user"),
             ("XDG_CACHE_HOME", "/c"),
             ("XDG_CONFIG_HOME", "relative"),
             ("TMPDIR", t),
@@ -145,7 +145,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             (c.cache_dir.as_path(), c.config_dir.as_path()),
-            (Path::new("/c/dds"), Path::new("/home/ann/.config/dds"))
+            (Path::new("/c/dds"), Path::new("/home/user/.config/dds"))
         );
         assert!(c.runtime_dir.starts_with(tmp.path()));
         assert_eq!(load_with(&[("DDS_CACHE", "/x"), ("TMPDIR", t)]).unwrap().cache_dir, Path::new("/x"));
@@ -180,7 +180,7 @@ mod tests {
             t,
             ("DAGSHUB_CLIENT_HOST", "http://127.0.0.1:8080/"),
             ("DAGSHUB_USER_TOKEN", "s3cret"),
-            ("DAGSHUB_USERNAME", "ann"),
+            ("DAGSHUB_USERNAME", "user"),
             ("DAGSHUB_PASSWORD", "pw"),
         ])
         .unwrap();

@@ -224,7 +224,7 @@ mod tests {
     const FILE: &str = r#"{"shell_port": 1001, "iopub_port": 1002, "stdin_port": 1003,
         "control_port": 1004, "hb_port": 1005, "ip": "127.0.0.1", "key": "k3y-hidden",
         "transport": "tcp", "signature_scheme": "hmac-sha256", "kernel_name": "dds",
-        "jupyter_session": "/home/ann/a.ipynb"}"#;
+        "jupyter_session": "/home/user/a.ipynb"}"#;
 
     #[test]
     fn reads_what_jupyter_writes() {

@@ -25,17 +25,17 @@ pub const THEMES: &[Theme] = &[
 /// several lines is a cell: its first line the command's flags, the rest its TOML body.
 pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
     match command {
-        "mount" => &["mount dagshub://ann/photos photos", "mount http://127.0.0.1:8787/local/art@main art"],
+        "mount" => &["mount dagshub://team/photos photos", "mount http://127.0.0.1:8787/local/art@main art"],
         "unmount" => &["unmount photos"],
         "mounts" => &["mounts"],
-        "ls" => &["ls photos/birds --long", "ls dagshub://ann/photos@v1:birds"],
+        "ls" => &["ls photos/birds --long", "ls dagshub://team/photos@v1:birds"],
         "stat" => &["stat photos/birds/001.jpg"],
         "cat" => &["cat photos/README.md"],
         "show" => {
             &["show photos/birds/001.jpg photos/birds/002.jpg", "show photos/birds -n 9 --out birds.png"]
         }
         "upload" => &["upload new.jpg --to photos/birds -m 'One more bird'"],
-        "clone" => &["clone dagshub://ann/photos photos-copy --data"],
+        "clone" => &["clone dagshub://team/photos photos-copy --data"],
         "data" => match door {
             Door::Cell => &[
                 "data --path photos --name birds --split every:5",

@@ -213,8 +213,8 @@ mod tests {
         );
         assert_eq!(u.to_string(), "http://127.0.0.1:8080/local/art@main");
         assert_eq!(
-            RepoUrl::parse("dagshub://nirbarazida/CheXNet").unwrap().to_string(),
-            "dagshub://nirbarazida/CheXNet"
+            RepoUrl::parse("dagshub://team/chest-xrays").unwrap().to_string(),
+            "dagshub://team/chest-xrays"
         );
         assert_eq!(
             RepoUrl::parse("./my repo@v1.0").unwrap(),
@@ -225,15 +225,15 @@ mod tests {
 
     #[test]
     fn a_password_is_kept_but_never_shown() {
-        let u = RepoUrl::parse("https://ann:s3cret@hub.example/o/r").unwrap();
+        let u = RepoUrl::parse("https://user:s3cret@hub.example/o/r").unwrap();
         let RepoUrl::Hub { credentials: Some(c), .. } = &u else { panic!() };
-        assert_eq!((c.user.as_str(), c.password.expose()), ("ann", "s3cret"));
+        assert_eq!((c.user.as_str(), c.password.expose()), ("user", "s3cret"));
         assert!(!format!("{u} {u:?}").contains("s3cret"));
         for broken in [
-            "https://ann:s3cret@hub.example",
-            "https://ann:s3cret@hub.example/o",
-            "https://ann:s3cret@hub.example/o/r/x/y",
-            "https://ann:s3cret@/o/r",
+            "https://user:s3cret@hub.example",
+            "https://user:s3cret@hub.example/o",
+            "https://user:s3cret@hub.example/o/r/x/y",
+            "https://user:s3cret@/o/r",
         ] {
             let e = RepoUrl::parse(broken).unwrap_err();
             assert!(!format!("{e} {e:?}").contains("s3cret"), "{e}");

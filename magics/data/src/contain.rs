@@ -99,7 +99,8 @@ impl Root {
             format!(".dds-incoming-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
-        let fd = rustix::fs::openat(dir.as_fd(), &*temporary, flags, mode).map_err(|e| self.error(path, e))?;
+        let fd =
+            rustix::fs::openat(dir.as_fd(), &*temporary, flags, mode).map_err(|e| self.error(path, e))?;
         let done = copy(content, File::from(fd))
             .map_err(|e| Error::io(self.path.join(path.as_str()), &e))
             .and_then(|()| {

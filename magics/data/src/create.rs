@@ -124,7 +124,10 @@ fn fill(files: &Path, repo: &Path, options: &Options, cx: &Cx) -> Result<Created
     let mut texts: Vec<(RepoPath, String)> = vec![
         (RepoPath::parse(".dvc/config")?, config::encode(REMOTE_NAME, &remote)),
         (RepoPath::parse(".dvc/.gitignore")?, "/config.local\n/tmp\n/cache\n".into()),
-        (RepoPath::parse(".dvcignore")?, "# Patterns of files that DVC leaves out, as in .gitignore.\n".into()),
+        (
+            RepoPath::parse(".dvcignore")?,
+            "# Patterns of files that DVC leaves out, as in .gitignore.\n".into(),
+        ),
         (parent.child(&format!("{name}.dvc"))?, dvc_file::encode(name, &digest, bytes, Some(count))),
         (parent.child(".gitignore")?, ignore::with_line("", name).unwrap_or_default()),
     ];
@@ -160,8 +163,11 @@ fn walk(dir: &Path, cancel: &Cancel) -> Result<Vec<(RepoPath, PathBuf)>> {
             } else if kind.is_file() {
                 found.push((path, here));
             } else {
-                return Err(Error::new(Kind::Format, format!("{} is neither file nor folder", here.display()))
-                    .hint("copy what a link points at, or leave it out"));
+                return Err(Error::new(
+                    Kind::Format,
+                    format!("{} is neither file nor folder", here.display()),
+                )
+                .hint("copy what a link points at, or leave it out"));
             }
         }
     }

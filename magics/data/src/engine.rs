@@ -10,8 +10,8 @@ use dds_core::engine::DataEngine;
 use dds_core::mime::{escape_html, printable};
 use dds_core::request as rq;
 use dds_core::{
-    Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, Resolver, Result, Source,
-    Versioning,
+    Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, Resolver, Result,
+    Source, Versioning,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -54,12 +54,12 @@ impl Data {
             Located::Remote { source, path } => Ok(Place::Remote { source, path }),
             Located::Local(at) => {
                 // Only what is no file may be a repository with a revision or a path behind it.
-                if !at.exists() && target.contains(['@', ':']) {
-                    if let Ok(inside) = RepoTarget::parse(target) {
-                        if let Ok(source) = open_repo(&inside.url, &self.config, cx) {
-                            return Ok(Place::Remote { source, path: inside.path });
-                        }
-                    }
+                if !at.exists()
+                    && target.contains(['@', ':'])
+                    && let Ok(inside) = RepoTarget::parse(target)
+                    && let Ok(source) = open_repo(&inside.url, &self.config, cx)
+                {
+                    return Ok(Place::Remote { source, path: inside.path });
                 }
                 Ok(Place::Local(at))
             }
@@ -70,7 +70,9 @@ impl Data {
 impl DataEngine for Data {
     fn ls(&self, r: &rq::Ls, cx: &Cx) -> Result<Outcome> {
         let (entries, shown, base) = match self.place(&r.target, cx)? {
-            Place::Local(at) => (local_list(&at, r.recursive, cx)?, at.display().to_string(), RepoPath::root()),
+            Place::Local(at) => {
+                (local_list(&at, r.recursive, cx)?, at.display().to_string(), RepoPath::root())
+            }
             Place::Remote { source, path } => {
                 let shown = shown(source.as_ref(), &path);
                 (source.list(&path, r.recursive, cx)?, shown, path)
@@ -94,7 +96,9 @@ impl DataEngine for Data {
         }
         table.row([("kept by", false), (keeper(entry.versioning), false)]);
         let mut json = entry_json(&entry);
-        json["target"] = shown.clone().into();
+        if let Some(fields) = json.as_object_mut() {
+            fields.insert("target".into(), shown.clone().into());
+        }
         Ok(Outcome::new(printable(&shown), json).detail(table.text()).html(table.html()))
     }
 
@@ -175,7 +179,12 @@ fn listing(entries: &[Entry], base: &RepoPath, shown: &str, long: bool) -> Outco
         };
         if long {
             let digest = entry.digest.map(|d| d.to_string()).unwrap_or_default();
-            table.row([(size.as_str(), true), (keeper(entry.versioning), false), (&digest, false), (&name, false)]);
+            table.row([
+                (size.as_str(), true),
+                (keeper(entry.versioning), false),
+                (&digest, false),
+                (&name, false),
+            ]);
         } else {
             table.row([(size.as_str(), true), (&name, false)]);
         }
@@ -253,7 +262,8 @@ fn local_stat(at: &Path) -> Result<Entry> {
 }
 
 fn local_entry(path: RepoPath, meta: &std::fs::Metadata) -> Entry {
-    let (kind, size) = if meta.is_dir() { (EntryKind::Dir, None) } else { (EntryKind::File, Some(meta.len())) };
+    let (kind, size) =
+        if meta.is_dir() { (EntryKind::Dir, None) } else { (EntryKind::File, Some(meta.len())) };
     Entry { path, kind, size, digest: None, versioning: Versioning::Local }
 }
 

@@ -71,11 +71,7 @@ impl Flight {
                 return result.clone();
             }
             cancel.check()?;
-            result = self
-                .landed
-                .wait_timeout(result, CANCEL_POLL)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            result = self.landed.wait_timeout(result, CANCEL_POLL).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -61,7 +61,9 @@ pub fn open_repo(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<Repo>> {
 pub fn connect(url: &RepoUrl, config: &Config) -> Result<HubClient> {
     let host = config.dagshub_host.trim_end_matches('/');
     let (base, owner, repo, given) = match url {
-        RepoUrl::Hub { base, owner, repo, credentials, .. } => (base.as_str(), owner, repo, credentials.as_ref()),
+        RepoUrl::Hub { base, owner, repo, credentials, .. } => {
+            (base.as_str(), owner, repo, credentials.as_ref())
+        }
         RepoUrl::DagsHub { owner, repo, .. } => (host, owner, repo, None),
         RepoUrl::Local { .. } => return Err(Error::usage(format!("{url} is not on a server"))),
     };

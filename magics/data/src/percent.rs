@@ -20,9 +20,8 @@ pub fn segment(text: &str) -> String {
 pub fn decode(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut escapes = bytes.iter().enumerate().filter(|(_, b)| **b == b'%').map(|(n, _)| n);
-    let whole = escapes.all(|n| {
-        bytes.get(n + 1..n + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    });
+    let whole = escapes
+        .all(|n| bytes.get(n + 1..n + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
     if !whole {
         return None;
     }

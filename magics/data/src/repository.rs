@@ -58,14 +58,17 @@ impl Repository {
     pub fn open(path: &Path) -> Result<Self> {
         let path = path.canonicalize().map_err(|e| Error::io(path, &e))?;
         let none: [&Path; 0] = [];
-        let git = git2::Repository::open_ext(&path, git2::RepositoryOpenFlags::NO_SEARCH, none).map_err(|e| {
-            if e.code() == git2::ErrorCode::NotFound {
-                Error::not_found(format!("{} is not a Git repository", path.display()))
-                    .hint(format!("make one with `git init {0}` and commit, or name another folder", path.display()))
-            } else {
-                git_error(format!("cannot open {}", path.display()), &e)
-            }
-        })?;
+        let git =
+            git2::Repository::open_ext(&path, git2::RepositoryOpenFlags::NO_SEARCH, none).map_err(|e| {
+                if e.code() == git2::ErrorCode::NotFound {
+                    Error::not_found(format!("{} is not a Git repository", path.display())).hint(format!(
+                        "make one with `git init {0}` and commit, or name another folder",
+                        path.display()
+                    ))
+                } else {
+                    git_error(format!("cannot open {}", path.display()), &e)
+                }
+            })?;
         let base = git.workdir().unwrap_or_else(|| git.path()).to_owned();
         let stores = Arc::new(Stores::new(&base, &DvcConfig::default()));
         let repository =
@@ -164,10 +167,11 @@ impl Repository {
         if let Some(commit) = commit_at(format!("refs/tags/{rev}")) {
             return Ok(Revision { commit, branch: None });
         }
-        if rev.len() >= MIN_COMMIT_PREFIX && rev.bytes().all(|b| b.is_ascii_hexdigit()) {
-            if let Ok(commit) = git.find_commit_by_prefix(rev) {
-                return Ok(Revision { commit: commit.id(), branch: None });
-            }
+        if rev.len() >= MIN_COMMIT_PREFIX
+            && rev.bytes().all(|b| b.is_ascii_hexdigit())
+            && let Ok(commit) = git.find_commit_by_prefix(rev)
+        {
+            return Ok(Revision { commit: commit.id(), branch: None });
         }
         let names = self.branch_names(&git);
         let hint = if names.is_empty() {
@@ -245,3 +249,6 @@ pub fn git_error(what: impl std::fmt::Display, e: &git2::Error) -> Error {
     };
     Error::new(kind, format!("{what}: {}", e.message()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,9 @@ pub fn wait<T: Send + 'static>(
                     return Err(e);
                 }
             }
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("a transfer ended without a result")),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal("a transfer ended without a result"));
+            }
         }
     }
 }

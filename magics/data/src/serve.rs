@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{And, Predicate, SizeAbove};
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 
 /// Connections at a time; further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -45,6 +45,8 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// Listings below this are sent as they are.
 const GZIP_FROM_BYTES: u16 = 1024;
+/// On a file of an upload: its name, percent-encoded, where the form itself could not say it exactly.
+pub const FILE_NAME_HEADER: &str = "dds-file-name";
 pub const EXTENSIONS_HEADER: &str = "dds-extensions";
 pub const RECURSIVE_EXTENSION: &str = "recursive-listing";
 
@@ -158,24 +160,27 @@ fn repository_name(path: &Path) -> Result<String> {
 }
 
 fn app(shared: Arc<Shared>) -> Router {
-    let json: And<SizeAbove, fn(StatusCode, axum::http::Version, &axum::http::HeaderMap, &axum::http::Extensions) -> bool> =
-        SizeAbove::new(GZIP_FROM_BYTES).and(is_json);
     Router::new()
         .fallback(move |request: Request<Body>| {
             let shared = shared.clone();
             async move { answer(shared, request).await }
         })
         .layer(DefaultBodyLimit::max(MAX_UPLOAD_BYTES))
-        .layer(CompressionLayer::new().gzip(true).compress_when(json))
+        .layer(CompressionLayer::new().gzip(true).compress_when(Listings))
 }
 
-fn is_json(
-    _: StatusCode,
-    _: axum::http::Version,
-    headers: &axum::http::HeaderMap,
-    _: &axum::http::Extensions,
-) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"))
+/// What is worth compressing: JSON of some length. Files are sent as they are, with ranges.
+#[derive(Clone, Copy)]
+struct Listings;
+
+impl Predicate for Listings {
+    fn should_compress<B: axum::body::HttpBody>(&self, response: &Response<B>) -> bool {
+        let json = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+        json && SizeAbove::new(GZIP_FROM_BYTES).should_compress(response)
+    }
 }
 
 async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver<bool>) {
@@ -221,10 +226,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; sandbox"),
-    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
     if head {
         *response.body_mut() = Body::empty();
     }

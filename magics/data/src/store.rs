@@ -275,7 +275,10 @@ pub fn digest_of_file(path: &Path, like: &Digest) -> Result<(Digest, u64)> {
         hasher.update(part);
     }
     let (digest, len) = hasher.finish();
-    Ok((if let (Digest::Md5Dir(_), Digest::Md5(d)) = (like, digest) { Digest::Md5Dir(d) } else { digest }, len))
+    Ok((
+        if let (Digest::Md5Dir(_), Digest::Md5(d)) = (like, digest) { Digest::Md5Dir(d) } else { digest },
+        len,
+    ))
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -313,7 +316,9 @@ fn parent(path: &Path) -> Result<&Path> {
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(dir) {
         Ok(list) => Ok(list.filter_map(|e| e.ok().map(|e| e.path())).collect()),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
         Err(e) => Err(Error::io(dir, &e)),
     }
 }

@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn commits_are_told_from_branches() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        assert_eq!(commit_of(&format!("http://ann@h/o/r@{commit}")), Some(commit));
+        assert_eq!(commit_of(&format!("http://user@h/o/r@{commit}")), Some(commit));
         assert_eq!(commit_of("http://h/o/r@main"), None);
         assert_eq!(commit_of("memory"), None);
     }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_repository_is_the_same_at_every_revision() {
         let url = |text: &str| RepoUrl::parse(text).unwrap();
-        assert!(same_repository(&url("http://h:1/o/r@main"), &url("http://ann:x@h:1/o/r")));
+        assert!(same_repository(&url("http://h:1/o/r@main"), &url("http://user:x@h:1/o/r")));
         assert!(!same_repository(&url("http://h:1/o/r"), &url("http://h:2/o/r")));
         assert!(!same_repository(&url("http://h:1/o/r"), &url("dagshub://o/r")));
         assert!(same_repository(&url("/a/b@v1"), &url("/a/b")));

@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_url_arrives_with_its_credentials() {
-        for text in ["https://ann:s3cret@h/o/r@main", "dagshub://o/r", "/a b@c/ü@v1"] {
+        for text in ["https://user:s3cret@h/o/r@main", "dagshub://o/r", "/a b@c/ü@v1"] {
             let url = RepoUrl::parse(text).unwrap();
             let line = round(&Url::from(url.clone()));
             let back: Url = receive(&mut line.as_bytes()).unwrap().unwrap();

@@ -31,15 +31,15 @@ async fn looking_costs_no_kernel_and_each_visitor_has_their_own() {
     assert_eq!((r.launcher.launched(), r.server.visitors(), r.server.ready_kernels()), (1, 0, 1));
 
     let first = say(&r, &r.cookie, "one").await;
-    let ann = with(&r, &first);
-    assert_eq!(ann.len(), 2);
-    let session = ann[1].split_once('=').unwrap().1;
+    let first_visitor = with(&r, &first);
+    assert_eq!(first_visitor.len(), 2);
+    let session = first_visitor[1].split_once('=').unwrap().1;
     assert!(session.len() == 64 && session.bytes().all(|b| b.is_ascii_hexdigit()));
     let second = say(&r, &r.cookie, "two").await;
-    let bob = with(&r, &second);
-    assert_ne!(ann[1], bob[1]);
-    let again = say(&r, &ann, "three").await;
-    assert!(again.cookies().iter().all(|c| *c == ann[1]));
+    let second_visitor = with(&r, &second);
+    assert_ne!(first_visitor[1], second_visitor[1]);
+    let again = say(&r, &first_visitor, "three").await;
+    assert!(again.cookies().iter().all(|c| *c == first_visitor[1]));
     let kernel = |a: &Answer| told(a.json()["html"].as_str().unwrap());
     let (a, b, c) = (kernel(&first), kernel(&second), kernel(&again));
     assert_ne!(a["kernel"], b["kernel"]);
@@ -83,14 +83,14 @@ async fn places_are_limited_and_come_free_after_idleness() {
         o.idle_timeout = Duration::from_secs(600);
     })
     .await;
-    let ann = with(&r, &say(&r, &r.cookie, "a").await);
-    let bob = with(&r, &say(&r, &r.cookie, "b").await);
+    let first_visitor = with(&r, &say(&r, &r.cookie, "a").await);
+    let second_visitor = with(&r, &say(&r, &r.cookie, "b").await);
     let full = say(&r, &r.cookie, "c").await;
     assert_eq!(full.status, 503);
     assert!(full.json()["html"].as_str().unwrap().contains("busy") && full.header("retry-after").is_some());
     assert!(full.cookies().is_empty());
     assert_eq!(get(r.port, "/", &r.cookie).await.status, 200, "the page itself is always there");
-    assert_eq!(say(&r, &ann, "still here").await.status, 200);
+    assert_eq!(say(&r, &first_visitor, "still here").await.status, 200);
 
     let folders = |r: &Running| {
         let log = r.launcher.log.specs.lock().unwrap();
@@ -98,16 +98,16 @@ async fn places_are_limited_and_come_free_after_idleness() {
     };
     let at = |s: u64| r.clock.0.store(s * 1000, Ordering::SeqCst);
     at(500);
-    get(r.port, "/", &bob).await; // Looking again keeps a session.
+    get(r.port, "/", &second_visitor).await; // Looking again keeps a session.
     at(600);
     assert_eq!(r.server.expire_idle().await, 0, "exactly at the limit");
     at(601);
-    assert_eq!(r.server.expire_idle().await, 1, "ann");
+    assert_eq!(r.server.expire_idle().await, 1, "user");
     assert_eq!(r.server.visitors(), 1);
     until(|| r.server.ready_kernels() == 1).await;
     assert_eq!((r.launcher.alive(), folders(&r)), (2, 2), "her kernel and her folder are gone");
     assert_eq!(
-        told(say(&r, &ann, "back").await.json()["html"].as_str().unwrap())["asked"],
+        told(say(&r, &first_visitor, "back").await.json()["html"].as_str().unwrap())["asked"],
         1,
         "a new session"
     );

@@ -48,7 +48,7 @@ fn ran(line: &str) -> Outcome {
     let engines = Engines { data: &Echo, mount: &Echo, learn: &Echo, session: &Echo };
     let (head, text) = line.split_once('\n').unwrap_or((line, ""));
     let parsed = body::parse(&shlex::split(head).unwrap(), text, 2).unwrap();
-    run_cell(&parsed, &engines, &Cx::silent("/home/ann")).unwrap()
+    run_cell(&parsed, &engines, &Cx::silent("/home/user")).unwrap()
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn every_command_reaches_its_engine() {
 
 #[test]
 fn the_folder_of_one_command() {
-    assert_eq!(ran("-C ../bob ls").json["cwd"], "/home/bob");
-    assert_eq!(ran("ls").json["cwd"], "/home/ann");
+    assert_eq!(ran("-C ../other ls").json["cwd"], "/home/other");
+    assert_eq!(ran("ls").json["cwd"], "/home/user");
 }
 
 #[test]

@@ -86,7 +86,10 @@ impl RawEntry {
 /// Parses an answer. Errors (`Format`) say what was asked for.
 pub fn parse<T: for<'de> Deserialize<'de>>(what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| {
-        Error::new(Kind::Format, format!("the server's answer for {what} is not what DagsHub's API gives: {e}"))
-            .hint("check the URL: its host must be DagsHub or a `dds serve`")
+        Error::new(
+            Kind::Format,
+            format!("the server's answer for {what} is not what DagsHub's API gives: {e}"),
+        )
+        .hint("check the URL: its host must be DagsHub or a `dds serve`")
     })
 }

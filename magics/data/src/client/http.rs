@@ -1,9 +1,11 @@
 //! The real transport: reqwest over rustls, HTTP/1.1, connections kept alive.
 
 use super::transport::{BoxFuture, Chunks, Failure, PATIENCE, Part, Request, Response, Transport};
+use crate::serve::FILE_NAME_HEADER;
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
 use futures_util::StreamExt;
+use reqwest::header::{HeaderMap, HeaderValue};
 use std::error::Error as _;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -30,9 +32,9 @@ impl Http {
         if loopback {
             builder = builder.no_proxy();
         }
-        let client = builder.build().map_err(|e| {
-            Error::new(Kind::Unavailable, format!("cannot set up HTTPS: {}", reason(&e)))
-        })?;
+        let client = builder
+            .build()
+            .map_err(|e| Error::new(Kind::Unavailable, format!("cannot set up HTTPS: {}", reason(&e))))?;
         Ok(Self { client })
     }
 }
@@ -52,15 +54,16 @@ impl Transport for Http {
                 .map_err(failure)?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             let chunks = response.bytes_stream();
-            let body: Chunks = Box::pin(futures_util::stream::unfold(Some(chunks), move |chunks| async move {
-                let mut chunks = chunks?;
-                match tokio::time::timeout(patience.min(PATIENCE), chunks.next()).await {
-                    Ok(None) => None,
-                    Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(chunks))),
-                    Ok(Some(Err(e))) => Some((Err(failure(e)), None)),
-                    Err(_) => Some((Err(Failure::Timeout), None)),
-                }
-            }));
+            let body: Chunks =
+                Box::pin(futures_util::stream::unfold(Some(chunks), move |chunks| async move {
+                    let mut chunks = chunks?;
+                    match tokio::time::timeout(patience.min(PATIENCE), chunks.next()).await {
+                        Ok(None) => None,
+                        Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(chunks))),
+                        Ok(Some(Err(e))) => Some((Err(failure(e)), None)),
+                        Err(_) => Some((Err(Failure::Timeout), None)),
+                    }
+                }));
             Ok(Response { status, headers, body })
         })
     }
@@ -90,7 +93,13 @@ async fn form(parts: Vec<Part>) -> Result<reqwest::multipart::Form, Failure> {
                         }
                     },
                 ));
-                let part = reqwest::multipart::Part::stream_with_length(body, len).file_name(file_name);
+                // Forms cannot tell `"` from `%22` in a name; our own server reads this instead.
+                let mut exact = HeaderMap::new();
+                if let Ok(value) = HeaderValue::from_str(&crate::percent::path(&file_name)) {
+                    exact.insert(FILE_NAME_HEADER, value);
+                }
+                let part = reqwest::multipart::Part::stream_with_length(body, len);
+                let part = part.file_name(file_name).headers(exact);
                 form = form.part(name, part);
             }
         }
@@ -117,5 +126,7 @@ fn reason(e: &reqwest::Error) -> String {
         text = Some(c.to_string());
         cause = c.source();
     }
-    text.unwrap_or_else(|| if e.is_timeout() { "no connection in time".into() } else { "the transfer failed".into() })
+    text.unwrap_or_else(|| {
+        if e.is_timeout() { "no connection in time".into() } else { "the transfer failed".into() }
+    })
 }

@@ -52,7 +52,8 @@ impl Auth {
             }
         };
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Error::usage("the token holds characters that cannot be sent").hint("copy it again, without spaces")
+            Error::usage("the token holds characters that cannot be sent")
+                .hint("copy it again, without spaces")
         })?;
         value.set_sensitive(true);
         Ok(value)
@@ -103,7 +104,9 @@ pub struct Record {
 /// The end of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
-    Committed { commit: Option<String> },
+    Committed {
+        commit: Option<String>,
+    },
     Unchanged,
     /// No answer came: whether the server has committed must be read back.
     Unknown(String),
@@ -200,7 +203,9 @@ impl HubClient {
                 for raw in list {
                     let Some(entry) = raw.entry()? else { continue };
                     // A listing speaks for its own folder only.
-                    let Some(below) = entry.path.strip_prefix(path).filter(|b| !b.is_root()) else { continue };
+                    let Some(below) = entry.path.strip_prefix(path).filter(|b| !b.is_root()) else {
+                        continue;
+                    };
                     if recursive || below.components().count() == 1 {
                         entries.push(entry);
                     }
@@ -212,7 +217,13 @@ impl HubClient {
     }
 
     /// The bytes of a file, or of a range of it cut at its end; at most `max` bytes.
-    pub async fn raw(&self, commit: &str, path: &RepoPath, range: Option<Range<u64>>, max: u64) -> Result<Bytes> {
+    pub async fn raw(
+        &self,
+        commit: &str,
+        path: &RepoPath,
+        range: Option<Range<u64>>,
+        max: u64,
+    ) -> Result<Bytes> {
         let url = self.url(&format!("raw/{commit}/{}", percent::path(path.as_str())), "")?;
         Ok(self.fetch(url, range, max).await.map_err(|e| named(e, path))?.bytes)
     }
@@ -237,7 +248,8 @@ impl HubClient {
         match response.status {
             204 => Ok(Put::Unchanged),
             200..=299 => {
-                let tag = response.headers.get(ETAG).and_then(|t| t.to_str().ok()).map(|t| t.trim_matches('"'));
+                let tag =
+                    response.headers.get(ETAG).and_then(|t| t.to_str().ok()).map(|t| t.trim_matches('"'));
                 let commit = tag.and_then(|t| checked_commit(t.to_owned()).ok());
                 Ok(Put::Committed { commit })
             }
@@ -323,7 +335,9 @@ impl HubClient {
             let mut received = 0u64;
             let broken = loop {
                 match body.next().await {
-                    None => break promised.filter(|p| *p != received).map(|_| "the answer was cut".to_owned()),
+                    None => {
+                        break promised.filter(|p| *p != received).map(|_| "the answer was cut".to_owned());
+                    }
                     Some(Err(failure)) => break Some(failure.to_string()),
                     Some(Ok(chunk)) => {
                         received += chunk.len() as u64;
@@ -332,7 +346,10 @@ impl HubClient {
                         have.extend_from_slice(chunk.get(dropped..).unwrap_or_default());
                         if have.len() as u64 > want {
                             if range.is_none() {
-                                return Err(Error::new(Kind::Limit, format!("the server sent more than {max} bytes")));
+                                return Err(Error::new(
+                                    Kind::Limit,
+                                    format!("the server sent more than {max} bytes"),
+                                ));
                             }
                             have.truncate(usize::try_from(want).unwrap_or(usize::MAX));
                             break None;
@@ -393,7 +410,8 @@ impl HubClient {
             if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(Ok(response));
             }
-            let target = response.headers.get(LOCATION).and_then(|l| l.to_str().ok()).and_then(|l| url.join(l).ok());
+            let target =
+                response.headers.get(LOCATION).and_then(|l| l.to_str().ok()).and_then(|l| url.join(l).ok());
             let target = target.ok_or_else(|| self.misled("a redirect without a target"))?;
             self.check_redirect(&target)?;
             url = target;
@@ -406,7 +424,9 @@ impl HubClient {
         if target.origin() == self.base.origin() {
             return Ok(());
         }
-        if !matches!(target.scheme(), "http" | "https") || (self.base.scheme() == "https" && target.scheme() != "https") {
+        if !matches!(target.scheme(), "http" | "https")
+            || (self.base.scheme() == "https" && target.scheme() != "https")
+        {
             return Err(self.misled("a redirect to an unprotected address"));
         }
         if is_private(target) && !is_private(&self.base) {
@@ -458,7 +478,11 @@ impl HubClient {
         let message = message.unwrap_or_else(|| fallback.to_owned());
         let error = match kind {
             Kind::Unauthorized => {
-                let what = if self.auth.is_some() { "the server refused the token" } else { "the server wants a token" };
+                let what = if self.auth.is_some() {
+                    "the server refused the token"
+                } else {
+                    "the server wants a token"
+                };
                 Error::new(kind, format!("{host}: {what} (HTTP {status}: {message})"))
             }
             // The path is put in front by the caller, who knows it.
@@ -523,7 +547,8 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn is_private(url: &Url) -> bool {
-    let v4 = |a: std::net::Ipv4Addr| a.is_loopback() || a.is_private() || a.is_link_local() || a.is_unspecified();
+    let v4 =
+        |a: std::net::Ipv4Addr| a.is_loopback() || a.is_private() || a.is_link_local() || a.is_unspecified();
     is_loopback(url)
         || match address(url) {
             Some(IpAddr::V4(a)) => v4(a),

@@ -2,7 +2,9 @@
 
 use super::transport::{BoxFuture, Chunks, Failure, Request, Response, Transport};
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -62,10 +64,13 @@ fn answer(page: Option<Page>, request: &Request) -> Response {
     }
     let len = page.body.len();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let (Ok(tag), false) = (HeaderValue::from_str(&format!("\"{}\"", crate::hash::md5(&page.body))), headers.contains_key(ETAG)) {
+    if let (Ok(tag), false) =
+        (HeaderValue::from_str(&format!("\"{}\"", crate::hash::md5(&page.body))), headers.contains_key(ETAG))
+    {
         headers.insert(ETAG, tag);
     }
-    let range = request.headers.get(RANGE).and_then(|r| r.to_str().ok()).and_then(|r| r.strip_prefix("bytes="));
+    let range =
+        request.headers.get(RANGE).and_then(|r| r.to_str().ok()).and_then(|r| r.strip_prefix("bytes="));
     let range = range.and_then(|r| r.split_once('-')).and_then(|(a, b)| {
         let first: usize = a.parse().ok()?;
         let last = b.parse::<usize>().map_or(len, |b| b.saturating_add(1)).min(len);

@@ -1,6 +1,6 @@
 use super::faulty::{Fault, Faulty};
-use super::hub::{Found, HubClient};
 use super::http::Http;
+use super::hub::{Found, HubClient};
 use super::memory::{Memory, Page};
 use super::transport::Transport;
 use super::*;
@@ -76,7 +76,12 @@ fn all_transports_conform() {
     let server = sample.serve(crate::ServeOptions::default());
     let http = Arc::new(Http::new(true).unwrap());
     let real = HubClient::over(http, &server.url(), "local", "art", None, quick()).unwrap();
-    conformance(&real, &sample.head(), "data/set/animals/cat 1.jpg", &crate::testing::content("animals/cat 1.jpg"));
+    conformance(
+        &real,
+        &sample.head(),
+        "data/set/animals/cat 1.jpg",
+        &crate::testing::content("animals/cat 1.jpg"),
+    );
     conformance(&real, &sample.head(), "README.md", b"# Art\n");
 }
 
@@ -97,7 +102,12 @@ fn reading_survives_passing_faults() {
         let part = get(&client(Arc::new(faulty), None), "a b.bin", Some(10..3000));
         assert_eq!(part.unwrap(), bytes().slice(10..3000), "{plan:?}");
     }
-    for plan in [vec![WrongRange], vec![IgnoreRange], vec![CutAfter(100), IgnoreRange], vec![CutAfter(50), WrongRange]] {
+    for plan in [
+        vec![WrongRange],
+        vec![IgnoreRange],
+        vec![CutAfter(100), IgnoreRange],
+        vec![CutAfter(50), WrongRange],
+    ] {
         let faulty = Faulty::new(Arc::new(memory()), plan.clone());
         let part = get(&client(Arc::new(faulty), None), "a b.bin", Some(10..3000));
         assert_eq!(part.unwrap(), bytes().slice(10..3000), "{plan:?}");
@@ -118,13 +128,18 @@ fn a_broken_body_is_continued_where_it_ended() {
 #[test]
 fn a_dead_server_is_told_after_bounded_attempts() {
     let inner = memory();
-    let e = get(&client(Arc::new(Faulty::always(Arc::new(inner.clone()), Fault::Refuse)), None), "a b.bin", None)
-        .unwrap_err();
+    let e =
+        get(&client(Arc::new(Faulty::always(Arc::new(inner.clone()), Fault::Refuse)), None), "a b.bin", None)
+            .unwrap_err();
     assert_eq!(e.kind, Kind::Unreachable);
     assert_eq!(e.message, "cannot reach http://hub.test after 4 attempts: connection refused");
     assert!(e.hint.is_some() && inner.seen().is_empty());
-    let e = get(&client(Arc::new(Faulty::always(Arc::new(inner.clone()), Fault::LoseAnswer)), None), "a b.bin", None)
-        .unwrap_err();
+    let e = get(
+        &client(Arc::new(Faulty::always(Arc::new(inner.clone()), Fault::LoseAnswer)), None),
+        "a b.bin",
+        None,
+    )
+    .unwrap_err();
     assert_eq!((e.kind, inner.seen().len()), (Kind::Unreachable, 4));
     // Nothing listens on this port: it was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -163,7 +178,7 @@ fn no_secret_in_any_error() {
 
 #[test]
 fn credentials_stay_with_their_origin() {
-    let auth = || Some(Auth::Login("ann".into(), Secret::new("pw")));
+    let auth = || Some(Auth::Login("user".into(), Secret::new("pw")));
     for (to, keeps) in [
         (format!("{BASE}/elsewhere/x"), true),
         ("/elsewhere/x".into(), true),
@@ -187,8 +202,14 @@ fn credentials_stay_with_their_origin() {
 #[test]
 fn redirects_cannot_weaken_or_turn_inward() {
     for to in [
-        "http://127.0.0.1/x", "http://localhost:8080/x", "http://169.254.169.254/latest/meta-data", "http://[::1]/x",
-        "http://10.0.0.1/x", "http://[::ffff:127.0.0.1]/x", "ftp://other.test/x", "file:///etc/passwd",
+        "http://127.0.0.1/x",
+        "http://localhost:8080/x",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::1]/x",
+        "http://10.0.0.1/x",
+        "http://[::ffff:127.0.0.1]/x",
+        "ftp://other.test/x",
+        "file:///etc/passwd",
     ] {
         let inner = memory();
         inner.redirect(&raw_url("moved"), to);
@@ -197,7 +218,9 @@ fn redirects_cannot_weaken_or_turn_inward() {
     }
     let inner = memory();
     inner.redirect(&raw_url("moved"), &raw_url("moved"));
-    assert!(get(&client(Arc::new(inner.clone()), None), "moved", None).unwrap_err().message.contains("redirects"));
+    assert!(
+        get(&client(Arc::new(inner.clone()), None), "moved", None).unwrap_err().message.contains("redirects")
+    );
     assert!(inner.seen().len() <= 6);
     let secure = Memory::default();
     let at = format!("https://hub.test/api/v1/repos/o/r/raw/{COMMIT}/x");
@@ -214,13 +237,17 @@ fn listings_are_checked() {
         let c = client(Arc::new(inner), None);
         run(async move { c.content(COMMIT, &path("d"), false).await })
     };
-    let good = list(r#"[{"path":"d/b","type":"file","size":3,"hash":"x","versioning":"dvc","new":1},
+    let good = list(
+        r#"[{"path":"d/b","type":"file","size":3,"hash":"x","versioning":"dvc","new":1},
         {"path":"d/a","type":"dir","size":0},{"path":"d/s","type":"storage"},
-        {"path":"elsewhere/x","type":"file"},{"path":"d/deep/x","type":"file"}]"#);
+        {"path":"elsewhere/x","type":"file"},{"path":"d/deep/x","type":"file"}]"#,
+    );
     let Found::Folder(entries) = good.unwrap() else { panic!() };
     assert_eq!(entries.iter().map(|e| e.path.as_str()).collect::<Vec<_>>(), ["d/a", "d/b"]);
     assert_eq!((entries[1].size, entries[1].digest), (Some(3), None));
-    for bad in [r#"[{"path":"../x","type":"file"}]"#, r#"[{"path":"/etc/passwd","type":"file"}]"#, "<html>", "7", ""] {
+    for bad in
+        [r#"[{"path":"../x","type":"file"}]"#, r#"[{"path":"/etc/passwd","type":"file"}]"#, "<html>", "7", ""]
+    {
         assert_eq!(list(bad).unwrap_err().kind, Kind::Format, "{bad}");
     }
 }

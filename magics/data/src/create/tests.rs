@@ -33,7 +33,10 @@ fn a_folder_becomes_a_repository_that_git_finds_clean() {
     assert!(status.status.success());
     assert_eq!(String::from_utf8_lossy(&status.stdout), "");
     for name in names {
-        assert_eq!(fs::read_to_string(repo.join("data/set").join(name)).unwrap(), format!("content of {name}"));
+        assert_eq!(
+            fs::read_to_string(repo.join("data/set").join(name)).unwrap(),
+            format!("content of {name}")
+        );
     }
     let r = Repository::open(&repo).unwrap();
     let rev = r.resolve(None).unwrap();

@@ -25,7 +25,9 @@ impl DvcConfig {
                 name.trim().trim_matches(['\'', '"']).clone_into(&mut section);
                 continue;
             }
-            let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else { continue };
+            let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else {
+                continue;
+            };
             let value = unquoted(value.trim());
             match (section.as_str(), key.trim()) {
                 ("core", "remote") => self.default_remote = Some(value),
@@ -50,7 +52,10 @@ impl DvcConfig {
 
 /// The text of a configuration with one local remote, which is the default.
 pub fn encode(name: &str, folder: &Path) -> String {
-    format!("[core]\n    remote = {name}\n['remote \"{name}\"']\n    url = {}\n", quoted(&folder.display().to_string()))
+    format!(
+        "[core]\n    remote = {name}\n['remote \"{name}\"']\n    url = {}\n",
+        quoted(&folder.display().to_string())
+    )
 }
 
 fn quoted(value: &str) -> String {
@@ -94,7 +99,10 @@ mod tests {
         for folder in ["/plain", "/a b/c", "/has#hash", "/it's", "/a,b"] {
             let mut c = DvcConfig::default();
             c.merge(&encode("storage", Path::new(folder)));
-            assert_eq!((c.remotes["storage"].as_str(), c.default_remote.as_deref()), (folder, Some("storage")));
+            assert_eq!(
+                (c.remotes["storage"].as_str(), c.default_remote.as_deref()),
+                (folder, Some("storage"))
+            );
         }
     }
 }

@@ -153,19 +153,16 @@ pub fn rewrite(
     nfiles: Option<u64>,
 ) -> Result<String> {
     DvcFile::parse(file, bytes)?;
-    let mut doc: Value =
-        serde_yaml_ng::from_slice(bytes).map_err(|e| broken(file, 1, &e.to_string()))?;
+    let mut doc: Value = serde_yaml_ng::from_slice(bytes).map_err(|e| broken(file, 1, &e.to_string()))?;
     let folder = file.parent().unwrap_or_default();
     let folder = match doc.get("wdir").and_then(Value::as_str) {
         Some(wdir) => below(&folder, wdir).map_err(|why| broken(file, 1, &why))?,
         None => folder,
     };
     let outs = doc.get_mut("outs").and_then(Value::as_sequence_mut);
-    let entry = outs
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_mapping_mut)
-        .find(|m| m.get("path").and_then(Value::as_str).is_some_and(|p| below(&folder, p).as_ref() == Ok(out)));
+    let entry = outs.into_iter().flatten().filter_map(Value::as_mapping_mut).find(|m| {
+        m.get("path").and_then(Value::as_str).is_some_and(|p| below(&folder, p).as_ref() == Ok(out))
+    });
     let Some(entry) = entry else {
         return Err(Error::internal(format!("{file} does not declare {out}")));
     };
@@ -211,8 +208,11 @@ fn below(folder: &RepoPath, relative: &str) -> std::result::Result<RepoPath, Str
 
 fn broken(file: &RepoPath, line: usize, why: &str) -> Error {
     let file = dds_core::mime::printable(file.as_str());
-    Error::new(Kind::Format, format!("{file}, line {line}: broken DVC file: {}", dds_core::mime::printable(why)))
-        .hint(format!("mend {file} and commit it, or restore it with `git checkout HEAD~ -- {file}`"))
+    Error::new(
+        Kind::Format,
+        format!("{file}, line {line}: broken DVC file: {}", dds_core::mime::printable(why)),
+    )
+    .hint(format!("mend {file} and commit it, or restore it with `git checkout HEAD~ -- {file}`"))
 }
 
 /// The first line that holds `value`; 1 when none does.
@@ -254,7 +254,10 @@ mod tests {
         let f = DvcFile::parse(&path("data/set.dvc"), DIR.as_bytes()).unwrap();
         assert_eq!(f.outs.len(), 1);
         let o = &f.outs[0];
-        assert_eq!((o.path.as_str(), o.layout, o.size, o.nfiles), ("data/set", Layout::V3, Some(10), Some(2)));
+        assert_eq!(
+            (o.path.as_str(), o.layout, o.size, o.nfiles),
+            ("data/set", Layout::V3, Some(10), Some(2))
+        );
         assert!(o.is_dir());
         let old = "md5: 00\nouts:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  path: a b.csv\nwdir: ../x\n";
         let f = DvcFile::parse(&path("data/set.dvc"), old.as_bytes()).unwrap();
@@ -297,7 +300,9 @@ mod tests {
     #[test]
     fn written_files_read_back() {
         let d: Digest = "d41d8cd98f00b204e9800998ecf8427e".parse().unwrap();
-        for name in ["set", "a b", "Größe", "1e5", "0x1", "true", "it's", "#x", "-", "a: b", "x\ty", "2020", "a..b"] {
+        for name in
+            ["set", "a b", "Größe", "1e5", "0x1", "true", "it's", "#x", "-", "a: b", "x\ty", "2020", "a..b"]
+        {
             let text = encode(name, &d, 7, None);
             let f = DvcFile::parse(&path(&format!("{name}.dvc")), text.as_bytes()).unwrap();
             assert_eq!((f.outs[0].path.as_str(), f.outs[0].digest, f.outs[0].size), (name, d, Some(7)));
@@ -312,10 +317,13 @@ mod tests {
     fn rewriting_keeps_the_other_fields() {
         let d: Digest = "d41d8cd98f00b204e9800998ecf8427e.dir".parse().unwrap();
         let text = format!("{DIR}  desc: birds\nmeta:\n  by: me\n");
-        let new = rewrite(&path("data/set.dvc"), text.as_bytes(), &path("data/set"), &d, Some(9), Some(3)).unwrap();
+        let new =
+            rewrite(&path("data/set.dvc"), text.as_bytes(), &path("data/set"), &d, Some(9), Some(3)).unwrap();
         let f = DvcFile::parse(&path("data/set.dvc"), new.as_bytes()).unwrap();
         assert_eq!((f.outs[0].digest, f.outs[0].nfiles), (d, Some(3)));
         assert!(new.contains("desc: birds") && new.contains("by: me"), "{new}");
-        assert!(rewrite(&path("data/set.dvc"), text.as_bytes(), &path("data/other"), &d, None, None).is_err());
+        assert!(
+            rewrite(&path("data/set.dvc"), text.as_bytes(), &path("data/other"), &d, None, None).is_err()
+        );
     }
 }

@@ -26,7 +26,8 @@ struct RawEntry {
 impl Manifest {
     /// Parses the manifest that `name` stands for. Errors (`Format`) name it and the entry.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
-        let broken = |why: String| Error::new(Kind::Format, format!("broken DVC folder manifest {name}: {why}"));
+        let broken =
+            |why: String| Error::new(Kind::Format, format!("broken DVC folder manifest {name}: {why}"));
         let raw: Vec<RawEntry> = serde_json::from_slice(bytes).map_err(|e| broken(e.to_string()))?;
         let mut files = BTreeMap::new();
         for (n, entry) in raw.into_iter().enumerate() {
@@ -129,7 +130,10 @@ mod tests {
             (format!("[{{\"md5\":\"{d}\",\"relpath\":\"x/.GIT/hooks/pre-commit\"}}]"), ".git"),
             (format!("[{{\"md5\":\"{d}\",\"relpath\":\"\"}}]"), "entry 1"),
             (format!("[{{\"md5\":\"{d}.dir\",\"relpath\":\"a\"}}]"), "entry 1"),
-            (format!("[{{\"md5\":\"{d}\",\"relpath\":\"a\"}},{{\"md5\":\"{d}\",\"relpath\":\"a\"}}]"), "twice"),
+            (
+                format!("[{{\"md5\":\"{d}\",\"relpath\":\"a\"}},{{\"md5\":\"{d}\",\"relpath\":\"a\"}}]"),
+                "twice",
+            ),
         ] {
             let e = Manifest::parse("m", text.as_bytes()).unwrap_err();
             assert!(e.kind == Kind::Format && e.message.contains(why), "{text} gave {e}");

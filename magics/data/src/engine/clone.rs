@@ -72,9 +72,13 @@ fn given(text: &str, token: Option<&str>, config: &Config) -> Result<RepoUrl> {
     let credentials = Some(Credentials { user: String::new(), password: Secret::new(token) });
     Ok(match url {
         RepoUrl::Hub { base, owner, repo, rev, .. } => RepoUrl::Hub { base, owner, repo, rev, credentials },
-        RepoUrl::DagsHub { owner, repo, rev } => {
-            RepoUrl::Hub { base: config.dagshub_host.trim_end_matches('/').into(), owner, repo, rev, credentials }
-        }
+        RepoUrl::DagsHub { owner, repo, rev } => RepoUrl::Hub {
+            base: config.dagshub_host.trim_end_matches('/').into(),
+            owner,
+            repo,
+            rev,
+            credentials,
+        },
         local => local,
     })
 }
@@ -111,7 +115,8 @@ fn remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Remote> {
             Auth::Token(token) => (format!("token:{}", token.expose()), token),
             Auth::Login(user, password) => (format!("{user}:{}", password.expose()), password),
         };
-        let header = format!("Authorization: Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+        let header =
+            format!("Authorization: Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
         secret_config.push((format!("http.{}/.extraHeader", base.ascii_serialization()), header));
         // Git would send the header to wherever it is redirected.
         secret_config.push(("http.followRedirects".into(), "false".into()));
@@ -172,7 +177,8 @@ fn git(remote: &Remote) -> Command {
 
 fn execute(mut command: Command, remote: &Remote, what: &str, cx: &Cx) -> Result<()> {
     let mut child = command.spawn().map_err(|e| {
-        Error::new(Kind::Unavailable, format!("cannot run the program git: {e}")).hint("install git, then try again")
+        Error::new(Kind::Unavailable, format!("cannot run the program git: {e}"))
+            .hint("install git, then try again")
     })?;
     let stderr = child.stderr.take();
     let reader = std::thread::spawn(move || {
@@ -226,7 +232,14 @@ fn fetch_data(repo: &Repo, clone: &Path, cx: &Cx) -> Result<Fetched> {
             repo.announce(&ahead);
         }
         cx.cancel.check()?;
-        let mut reader = SourceReader { repo, path: &entry.path, at: 0, chunk: io::Cursor::new(Vec::new()), cx, failed: None };
+        let mut reader = SourceReader {
+            repo,
+            path: &entry.path,
+            at: 0,
+            chunk: io::Cursor::new(Vec::new()),
+            cx,
+            failed: None,
+        };
         let written = root.write(&entry.path, &mut reader, false);
         if let Some(e) = reader.failed {
             return Err(e);
@@ -248,14 +261,18 @@ fn fetch_data(repo: &Repo, clone: &Path, cx: &Cx) -> Result<Fetched> {
     for (path, digest) in cloned.snapshot(oid)?.folders() {
         let mut manifest = Manifest::default();
         for entry in &files {
-            if let (Some(below), Some(md5 @ Digest::Md5(_))) = (entry.path.strip_prefix(&path), entry.digest) {
+            if let (Some(below), Some(md5 @ Digest::Md5(_))) = (entry.path.strip_prefix(&path), entry.digest)
+            {
                 manifest.files.insert(below, md5);
             }
         }
         let (text, found) = manifest.encode();
         if found != digest {
-            return Err(Error::new(Kind::Corrupt, format!("the listing of {path} is not the folder {digest}"))
-                .hint("try again; if it stays so, tell the repository's owner"));
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("the listing of {path} is not the folder {digest}"),
+            )
+            .hint("try again; if it stays so, tell the repository's owner"));
         }
         root.write(&cache_path(&digest)?, &mut &text[..], false)?;
     }
@@ -263,7 +280,8 @@ fn fetch_data(repo: &Repo, clone: &Path, cx: &Cx) -> Result<Fetched> {
 }
 
 fn cache_path(digest: &Digest) -> Result<RepoPath> {
-    let below = digest.store_path().ok_or_else(|| Error::internal(format!("{digest} is not a DVC digest")))?;
+    let below =
+        digest.store_path().ok_or_else(|| Error::internal(format!("{digest} is not a DVC digest")))?;
     RepoPath::parse(&format!(".dvc/cache/{below}"))
 }
 

@@ -17,7 +17,9 @@ impl Table {
 
     /// Cells, each with whether it is aligned to the right.
     pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = (&'a str, bool)>) {
-        self.rows.push(cells.into_iter().map(|(text, right)| (printable(text).replace('\n', " "), right)).collect());
+        self.rows.push(
+            cells.into_iter().map(|(text, right)| (printable(text).replace('\n', " "), right)).collect(),
+        );
     }
 
     /// A line below the table.
@@ -108,7 +110,14 @@ mod tests {
 
     #[test]
     fn sizes_and_counts() {
-        for (n, t) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_960, "10 kB"), (999_600, "1.0 MB"), (1_913_110, "1.9 MB")] {
+        for (n, t) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (9_960, "10 kB"),
+            (999_600, "1.0 MB"),
+            (1_913_110, "1.9 MB"),
+        ] {
             assert_eq!(bytes(n), t);
         }
         assert!(bytes(u64::MAX).ends_with("EB"));

@@ -18,9 +18,10 @@ struct Mounted {
 impl Resolver for Mounted {
     fn resolve(&self, path: &Path) -> Located {
         match (path.strip_prefix(&self.at), &*self.source.lock().unwrap()) {
-            (Ok(below), Some(source)) => {
-                Located::Remote { source: source.clone(), path: RepoPath::parse(below.to_str().unwrap()).unwrap() }
-            }
+            (Ok(below), Some(source)) => Located::Remote {
+                source: source.clone(),
+                path: RepoPath::parse(below.to_str().unwrap()).unwrap(),
+            },
             _ => Located::Local(path.to_owned()),
         }
     }
@@ -55,7 +56,11 @@ impl Setup {
     }
 
     fn upload(&self, files: &[&str], to: &str) -> Result<Outcome> {
-        self.upload_with(rq::Upload { files: files.iter().map(|f| (*f).to_owned()).collect(), to: to.into(), ..rq::Upload::default() })
+        self.upload_with(rq::Upload {
+            files: files.iter().map(|f| (*f).to_owned()).collect(),
+            to: to.into(),
+            ..rq::Upload::default()
+        })
     }
 
     fn upload_with(&self, request: rq::Upload) -> Result<Outcome> {
@@ -74,13 +79,17 @@ fn ls_of_everything() {
     let server = s.sample.serve(ServeOptions::default());
     let url = server.repo_url();
     s.mount(&url);
-    for target in [format!("{url}:data/set"), "mnt/data/set".into(), "art:data/set".into(), "art@main:data/set".into()] {
+    for target in
+        [format!("{url}:data/set"), "mnt/data/set".into(), "art:data/set".into(), "art@main:data/set".into()]
+    {
         let out = s.ls(&target, true, true).unwrap();
         assert!(out.summary.contains("5 files"), "{target}: {}", out.summary);
         for name in NAMES {
             assert!(out.detail.contains(name), "{target}: {}", out.detail);
         }
-        assert!(out.detail.contains("dvc") && out.html.as_deref().unwrap().contains("100% #?&amp;+;&#39;.jpg"));
+        assert!(
+            out.detail.contains("dvc") && out.html.as_deref().unwrap().contains("100% #?&amp;+;&#39;.jpg")
+        );
         assert_eq!(out.json["entries"].as_array().unwrap().len(), 5);
     }
     let out = s.ls("art/data/set", false, false).unwrap();
@@ -127,7 +136,10 @@ fn uploads_show_up_where_they_were_sent() {
     s.mount(&server.repo_url());
     let out = s.upload(&["new a..b ü.jpg"], "mnt/data/set").unwrap();
     assert!(out.summary.starts_with("uploaded 1 file (3 B) to "), "{}", out.summary);
-    assert_eq!((out.json["branch"].as_str(), out.json["commit"].as_str()), (Some("main"), Some(s.sample.head().as_str())));
+    assert_eq!(
+        (out.json["branch"].as_str(), out.json["commit"].as_str()),
+        (Some("main"), Some(s.sample.head().as_str()))
+    );
     assert_eq!(out.json["url"], server.repo_url());
     // The mount's own source follows, without being opened again.
     assert!(s.ls("mnt/data/set", false, false).unwrap().detail.contains("new a..b ü.jpg"));
@@ -138,14 +150,43 @@ fn uploads_show_up_where_they_were_sent() {
     assert!(list.contains("photos/sub/x.jpg") && list.contains("photos/y.jpg"), "{list}");
     // A file of a mount is read through its source; a folder of this machine's repository takes uploads.
     s.upload(&["mnt/data/set/plain.jpg"], "art/data/set/animals").unwrap();
-    assert_eq!(std::fs::read(s.sample.repo.join("data/set/animals/plain.jpg")).unwrap(), content("plain.jpg"));
+    assert_eq!(
+        std::fs::read(s.sample.repo.join("data/set/animals/plain.jpg")).unwrap(),
+        content("plain.jpg")
+    );
     assert_eq!(git(&s.sample.repo, &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn odd_names_arrive_as_they_are() {
+    let s = setup();
+    let server = s.sample.serve(ServeOptions::default());
+    let names = [
+        "q\"uote.jpg",
+        "100%22.jpg",
+        "semi;colon.jpg",
+        "a=b&c.jpg",
+        "'single'.jpg",
+        "tab\tin.jpg",
+        "日本 語.jpg",
+        "%2e%2e.jpg",
+    ];
+    for name in names {
+        write(&s.sample.home.path().join(name), name.as_bytes());
+        s.upload(&[name], &format!("{}:data/set", server.repo_url())).unwrap();
+        let at = s.sample.repo.join("data/set").join(name);
+        assert_eq!(std::fs::read(&at).ok().as_deref(), Some(name.as_bytes()), "{name}");
+        let source = s.mounted.open(&RepoUrl::parse(&server.repo_url()).unwrap(), &s.sample.cx()).unwrap();
+        assert_eq!(source.read(&path(&format!("data/set/{name}")), &s.sample.cx()).unwrap(), name.as_bytes());
+    }
 }
 
 #[test]
 fn uploads_that_cannot_work_say_why() {
     let s = setup();
-    let server = s.sample.serve(ServeOptions { token: Some(dds_core::Secret::new("t0ken")), ..ServeOptions::default() });
+    let server = s
+        .sample
+        .serve(ServeOptions { token: Some(dds_core::Secret::new("t0ken")), ..ServeOptions::default() });
     let url = server.repo_url();
     write(&s.sample.home.path().join("a.txt"), b"a");
     write(&s.sample.home.path().join("d/a.txt"), b"b");
@@ -287,10 +328,16 @@ fn somebody_elses_commit_is_kept_and_a_real_conflict_is_told() {
         if conflict {
             let e = done.unwrap_err();
             assert!(e.kind == Kind::Conflict && e.message.contains("new.txt") && e.hint.is_some(), "{e:?}");
-            assert_eq!((commits(&s.sample), git(&s.sample.repo, &["show", "main:new.txt"])), (2, "theirs".into()));
+            assert_eq!(
+                (commits(&s.sample), git(&s.sample.repo, &["show", "main:new.txt"])),
+                (2, "theirs".into())
+            );
         } else {
             done.unwrap();
-            assert_eq!((commits(&s.sample), git(&s.sample.repo, &["show", "main:other.txt"])), (3, "theirs".into()));
+            assert_eq!(
+                (commits(&s.sample), git(&s.sample.repo, &["show", "main:other.txt"])),
+                (3, "theirs".into())
+            );
             assert_eq!(git(&s.sample.repo, &["show", "main:new.txt"]), "ours");
         }
     }
@@ -330,7 +377,9 @@ fn photograph(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn clones_of_servers_and_of_folders() {
     let s = setup();
-    let server = s.sample.serve(ServeOptions { token: Some(dds_core::Secret::new("t0ken")), ..ServeOptions::default() });
+    let server = s
+        .sample
+        .serve(ServeOptions { token: Some(dds_core::Secret::new("t0ken")), ..ServeOptions::default() });
     let home = s.sample.home.path();
     let with_token = server.repo_url().replace("http://", "http://t0ken@");
     for (n, url) in [with_token.as_str(), "art"].into_iter().enumerate() {
@@ -364,7 +413,10 @@ fn a_failed_clone_leaves_nothing() {
     let home = s.sample.home.path();
     write(&home.join("used/x"), b"x");
     assert_eq!(s.clone(&server.repo_url(), "used", false).unwrap_err().kind, Kind::Conflict);
-    assert_eq!(s.clone(&format!("{}@nope", server.repo_url()), "new", false).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(
+        s.clone(&format!("{}@nope", server.repo_url()), "new", false).unwrap_err().kind,
+        Kind::NotFound
+    );
     // An object that is nowhere: the data cannot be fetched.
     let digest = crate::hash::md5(&content("plain.jpg"));
     for store in [s.sample.repo.join(".dvc/cache"), home.join("remote")] {
@@ -374,7 +426,9 @@ fn a_failed_clone_leaves_nothing() {
     let e = s.clone(&server.repo_url(), "new", true).unwrap_err();
     assert!(e.kind == Kind::NotFound && e.message.contains("plain.jpg"), "{e}");
     assert!(!home.join("new").exists());
-    let left = std::fs::read_dir(home).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".dds"));
+    let left = std::fs::read_dir(home)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".dds"));
     assert_eq!(left.count(), 0);
 }
 
@@ -415,7 +469,11 @@ fn a_hostile_repository_writes_nothing_outside() {
             let done = s.clone(&url, "target", true);
             let mut after = photograph(home);
             after.retain(|p, _| !p.starts_with(home.join("target")) && !p.starts_with(home.join("cache")));
-            assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "trap {n} {url}: {done:?}");
+            assert_eq!(
+                after.keys().collect::<Vec<_>>(),
+                before.keys().collect::<Vec<_>>(),
+                "trap {n} {url}: {done:?}"
+            );
             assert!(after == before, "trap {n} {url}");
             assert!(!home.join("target/.git/hooks/pre-commit").exists(), "trap {n} {url}");
             let _ = std::fs::remove_dir_all(home.join("target"));

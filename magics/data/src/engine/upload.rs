@@ -84,7 +84,10 @@ pub fn run(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
     } else {
         format!("nothing to do: {shown} holds {what} already, commit {short}")
     };
-    let list: Vec<_> = files.iter().map(|f| json!({"path": dir.join(&f.name), "size": f.len, "md5": f.md5.to_string()})).collect();
+    let list: Vec<_> = files
+        .iter()
+        .map(|f| json!({"path": dir.join(&f.name), "size": f.len, "md5": f.md5.to_string()}))
+        .collect();
     let plain = match &url {
         RepoUrl::Hub { base, owner, repo, .. } => format!("{base}/{owner}/{repo}"),
         RepoUrl::DagsHub { owner, repo, .. } => format!("dagshub://{owner}/{repo}"),
@@ -103,7 +106,9 @@ struct Sent {
 }
 
 /// The repository, the folder in it, and the source to renew afterwards.
-fn target(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<(RepoUrl, RepoPath, Option<Arc<dyn Source>>)> {
+type Target = (RepoUrl, RepoPath, Option<Arc<dyn Source>>);
+
+fn target(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Target> {
     let (url, dir, source) = if RepoTarget::looks_like_url(&r.to) {
         let target = RepoTarget::parse(&r.to)?;
         (target.url, target.path, None)
@@ -123,20 +128,25 @@ fn target(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<(RepoUrl, RepoPath, Op
         return Err(Error::usage("nothing can be uploaded into .git"));
     }
     if let Some(rev) = url.rev().filter(|r| r.len() == 40 && r.bytes().all(|b| b.is_ascii_hexdigit())) {
-        return Err(Error::usage(format!("{} is pinned to the commit {}", printable(&r.to), rev.get(..10).unwrap_or(rev)))
-            .hint("upload to a branch: URL@BRANCH:PATH"));
+        return Err(Error::usage(format!(
+            "{} is pinned to the commit {}",
+            printable(&r.to),
+            rev.get(..10).unwrap_or(rev)
+        ))
+        .hint("upload to a branch: URL@BRANCH:PATH"));
     }
     let token = r.token.as_deref().filter(|t| !t.is_empty()).map(Secret::new);
     Ok((with_token(url, &data.config.dagshub_host, token), dir, source))
 }
 
 /// A path inside the working tree of a repository of this machine.
-fn local_repository(at: &Path) -> Result<(RepoUrl, RepoPath, Option<Arc<dyn Source>>)> {
+fn local_repository(at: &Path) -> Result<Target> {
     let mut root = Some(at);
     while let Some(dir) = root {
         if dir.join(".git").exists() {
             let below = at.strip_prefix(dir).unwrap_or(Path::new(""));
-            let text = below.to_str().ok_or_else(|| Error::usage(format!("{} is not UTF-8", at.display())))?;
+            let text =
+                below.to_str().ok_or_else(|| Error::usage(format!("{} is not UTF-8", at.display())))?;
             return Ok((RepoUrl::Local { path: dir.to_owned(), rev: None }, RepoPath::parse(text)?, None));
         }
         root = dir.parent();
@@ -170,9 +180,10 @@ fn gather(data: &Data, given: &[String], scratch: &Path, cx: &Cx) -> Result<Vec<
             continue;
         }
         let meta = std::fs::metadata(&at).map_err(|e| Error::io(&at, &e))?;
-        let name = at.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
-            Error::usage(format!("{} has no name that can be uploaded", at.display()))
-        })?;
+        let name = at
+            .file_name()
+            .and_then(|n| n.to_str())
+            .ok_or_else(|| Error::usage(format!("{} has no name that can be uploaded", at.display())))?;
         let name = RepoPath::parse_writable(name)?;
         if meta.is_dir() {
             walk(&name, &at, &mut found, cx)?;
@@ -209,9 +220,10 @@ fn walk(name: &RepoPath, dir: &Path, found: &mut Vec<(RepoPath, PathBuf)>, cx: &
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let at = entry.path();
-        let text = entry.file_name().into_string().map_err(|_| {
-            Error::usage(format!("{}: the name is not UTF-8", at.display()))
-        })?;
+        let text = entry
+            .file_name()
+            .into_string()
+            .map_err(|_| Error::usage(format!("{}: the name is not UTF-8", at.display())))?;
         let path = RepoPath::parse_writable(name.child(&text)?.as_str())?;
         let kind = entry.file_type().map_err(|e| Error::io(&at, &e))?;
         if kind.is_dir() {
@@ -246,7 +258,15 @@ fn batches(files: &[Ours]) -> Vec<&[Ours]> {
     all
 }
 
-fn into_hub(data: &Data, url: &RepoUrl, dir: &RepoPath, files: &[Ours], choice: Choice, message: &str, cx: &Cx) -> Result<Sent> {
+fn into_hub(
+    data: &Data,
+    url: &RepoUrl,
+    dir: &RepoPath,
+    files: &[Ours],
+    choice: Choice,
+    message: &str,
+    cx: &Cx,
+) -> Result<Sent> {
     let client = connect(url, &data.config)?;
     let asking = client.clone();
     let rev = url.rev().map(str::to_owned);
@@ -276,7 +296,11 @@ fn into_hub(data: &Data, url: &RepoUrl, dir: &RepoPath, files: &[Ours], choice: 
         cx.items("uploading", done, files.len());
         let (mut next, ours) = (sender, batch.to_vec());
         sender = runtime::wait(async move { next.send(&ours).await.map(|()| next) }, cx).map_err(|e| {
-            if done == 0 { e } else { e.context(format!("{} of {} are uploaded; then", done, count(files.len(), "file"))) }
+            if done == 0 {
+                e
+            } else {
+                e.context(format!("{} of {} are uploaded; then", done, count(files.len(), "file")))
+            }
         })?;
         done += batch.len();
     }
@@ -314,7 +338,9 @@ impl Sender {
                     return Ok(());
                 }
                 Ok(Put::Unchanged) => return Ok(()),
-                Ok(Put::Unknown(why)) => Error::new(Kind::Unreachable, format!("the upload got no answer: {why}")),
+                Ok(Put::Unknown(why)) => {
+                    Error::new(Kind::Unreachable, format!("the upload got no answer: {why}"))
+                }
                 Err(e) if matches!(e.kind, Kind::Unreachable | Kind::Conflict) => e,
                 Err(e) => return Err(e),
             };
@@ -330,7 +356,10 @@ impl Sender {
                 return Err(Error::not_found(format!("the branch {:?} is gone", self.branch)));
             };
             let ours = self.state(&tip, batch).await?;
-            if batch.iter().all(|f| ours.get(&f.name).copied().flatten().is_some_and(|d| d == f.md5 || d == f.git)) {
+            if batch
+                .iter()
+                .all(|f| ours.get(&f.name).copied().flatten().is_some_and(|d| d == f.md5 || d == f.git))
+            {
                 self.changed = true;
                 self.head = Some(tip);
                 return Ok(());
@@ -344,7 +373,11 @@ impl Sender {
             if let Some(file) = touched {
                 return Err(Error::new(
                     Kind::Conflict,
-                    format!("somebody else changed {} on branch {} in the meantime", self.dir.join(&file.name), self.branch),
+                    format!(
+                        "somebody else changed {} on branch {} in the meantime",
+                        self.dir.join(&file.name),
+                        self.branch
+                    ),
                 )
                 .hint("look at their version, then upload again to replace it"));
             }
@@ -398,7 +431,15 @@ impl Sender {
     }
 }
 
-fn into_local(path: &Path, rev: Option<&str>, dir: &RepoPath, files: &[Ours], choice: Choice, message: &str, cx: &Cx) -> Result<Sent> {
+fn into_local(
+    path: &Path,
+    rev: Option<&str>,
+    dir: &RepoPath,
+    files: &[Ours],
+    choice: Choice,
+    message: &str,
+    cx: &Cx,
+) -> Result<Sent> {
     let repository = Repository::open(&cx.absolute(path))?;
     let branch = rev.map_or_else(|| repository.default_branch(), str::to_owned);
     let mut incoming = Vec::with_capacity(files.len());
@@ -412,7 +453,8 @@ fn into_local(path: &Path, rev: Option<&str>, dir: &RepoPath, files: &[Ours], ch
             let Some(part) = chunk.get(..len).filter(|p| !p.is_empty()) else { break };
             writer.write(part)?;
         }
-        incoming.push(NewFile { path: RepoPath::parse_writable(dir.join(&file.name).as_str())?, bytes: writer });
+        incoming
+            .push(NewFile { path: RepoPath::parse_writable(dir.join(&file.name).as_str())?, bytes: writer });
         cx.items("storing", n + 1, files.len());
     }
     let uploaded = repository::upload(
@@ -441,7 +483,11 @@ mod tests {
     fn files(sizes: &[u64]) -> Vec<Ours> {
         let name = |n: usize| RepoPath::parse(&format!("f{n}")).unwrap();
         let (md5, git) = (Digest::Md5([0; 16]), Digest::Git([0; 20]));
-        sizes.iter().enumerate().map(|(n, len)| Ours { name: name(n), at: "/x".into(), len: *len, md5, git }).collect()
+        sizes
+            .iter()
+            .enumerate()
+            .map(|(n, len)| Ours { name: name(n), at: "/x".into(), len: *len, md5, git })
+            .collect()
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl BigFiles {
 
     /// The whole file, verified.
     pub fn read_all(&self, entry: &Entry, cx: &Cx) -> Result<Vec<u8>> {
-        if let Some(bytes) = self.from_disk(entry)? {
+        if let Some(bytes) = self.on_disk(entry)? {
             return Ok(bytes);
         }
         let partial = self.partial(entry)?;
@@ -88,7 +88,7 @@ impl BigFiles {
         self.fill(&partial, range, cx)
     }
 
-    fn from_disk(&self, entry: &Entry) -> Result<Option<Vec<u8>>> {
+    fn on_disk(&self, entry: &Entry) -> Result<Option<Vec<u8>>> {
         let Some(digest) = &entry.digest else { return Ok(None) };
         match self.remote.cache.read(digest, Layout::V3) {
             Err(e) if e.kind == Kind::Corrupt => {
@@ -106,7 +106,8 @@ impl BigFiles {
             partial.touched.store(now, Ordering::Relaxed);
             return Ok(partial.clone());
         }
-        let size = entry.size.ok_or_else(|| Error::internal(format!("{}: its size is not known", entry.path)))?;
+        let size =
+            entry.size.ok_or_else(|| Error::internal(format!("{}: its size is not known", entry.path)))?;
         let file = self.remote.cache.temporary()?;
         file.as_file().set_len(size).map_err(|e| Error::io(file.path(), &e))?;
         let block = self.remote.settings.block_bytes.max(1);
@@ -121,7 +122,10 @@ impl BigFiles {
             touched: AtomicU64::new(now),
         });
         if open.len() >= MAX_OPEN {
-            let oldest = open.iter().min_by_key(|(_, p)| p.touched.load(Ordering::Relaxed)).map(|(path, _)| path.clone());
+            let oldest = open
+                .iter()
+                .min_by_key(|(_, p)| p.touched.load(Ordering::Relaxed))
+                .map(|(path, _)| path.clone());
             if let Some(oldest) = oldest {
                 open.remove(&oldest);
             }
@@ -196,7 +200,12 @@ impl BigFiles {
     }
 }
 
-async fn fetch_block(remote: &Arc<Remote>, commit: &str, partial: &Arc<Partial>, block: u64) -> Result<Bytes> {
+async fn fetch_block(
+    remote: &Arc<Remote>,
+    commit: &str,
+    partial: &Arc<Partial>,
+    block: u64,
+) -> Result<Bytes> {
     let index = usize::try_from(block).unwrap_or(usize::MAX);
     if lock(&partial.blocks).have.get(index).copied().unwrap_or(false) {
         return Ok(Bytes::new());
@@ -207,7 +216,10 @@ async fn fetch_block(remote: &Arc<Remote>, commit: &str, partial: &Arc<Partial>,
     if bytes.len() as u64 != range.end - range.start {
         return Err(Error::new(
             Kind::Corrupt,
-            format!("{}: the file is shorter than the {} bytes that were listed", partial.entry.path, partial.size),
+            format!(
+                "{}: the file is shorter than the {} bytes that were listed",
+                partial.entry.path, partial.size
+            ),
         ));
     }
     let (partial, remote) = (partial.clone(), remote.clone());
@@ -246,10 +258,10 @@ fn settle(partial: &Partial, remote: &Remote) -> Result<()> {
         let _ = std::fs::remove_file(&path);
         if std::fs::hard_link(partial.file.path(), &path).is_ok() {
             let linked = File::open(&path).map(|f| tempfile::NamedTempFile::from_parts(f, path));
-            if let Ok(linked) = linked {
-                if let Err(e) = remote.cache.adopt(linked, digest, partial.entry.path.as_str()) {
-                    tracing::warn!("not kept in the cache: {e}");
-                }
+            if let Ok(linked) = linked
+                && let Err(e) = remote.cache.adopt(linked, digest, partial.entry.path.as_str())
+            {
+                tracing::warn!("not kept in the cache: {e}");
             }
         }
         return Ok(());

@@ -17,7 +17,7 @@ use dds_core::{Cancel, Cx, Digest, Entry, EntryKind, Error, Kind, RepoPath, Resu
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, RwLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Files up to this size are fetched and verified whole.
 pub const SMALL_BYTES: u64 = 8 << 20;
@@ -144,16 +144,18 @@ impl Hub {
         if path.is_root() {
             return Ok(folder(path));
         }
-        if let Some(entry) = pinned.entry(path) {
-            if entry.size.is_some() || entry.kind == EntryKind::Dir {
-                return Ok(entry);
-            }
+        if let Some(entry) = pinned.entry(path)
+            && (entry.size.is_some() || entry.kind == EntryKind::Dir)
+        {
+            return Ok(entry);
         }
         let (client, commit, at) = (self.remote.client.clone(), pinned.commit.clone(), path.clone());
         let found = runtime::wait(async move { client.content(&commit, &at, false).await }, cx)?;
         let entry = match found {
             Found::File(entry) if entry.path == *path => entry,
-            Found::File(_) => return Err(Error::new(Kind::Format, format!("the server told of another file than {path}"))),
+            Found::File(_) => {
+                return Err(Error::new(Kind::Format, format!("the server told of another file than {path}")));
+            }
             Found::Folder(entries) => {
                 pinned.remember(path, false, &entries);
                 folder(path)
@@ -194,6 +196,12 @@ impl Hub {
                 .collect()
         };
         pinned.prefetcher.announce(entries);
+    }
+
+    /// Nothing is queued, running or counted as waiting: for tests.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        self.pinned().prefetcher.is_idle()
     }
 
     fn file(&self, path: &RepoPath, cx: &Cx) -> Result<Entry> {
@@ -237,7 +245,8 @@ impl Pinned {
         let mut above = dir.parent();
         while let Some(at) = above.filter(|_| recursive) {
             if let Some(list) = known.listings.get(&(at.clone(), true)) {
-                let below: Vec<Entry> = list.iter().filter(|e| e.path.strip_prefix(dir).is_some()).cloned().collect();
+                let below: Vec<Entry> =
+                    list.iter().filter(|e| e.path.strip_prefix(dir).is_some()).cloned().collect();
                 return Some(below).filter(|b| !b.is_empty());
             }
             above = at.parent();
@@ -289,7 +298,8 @@ async fn walk(client: HubClient, commit: &str, dir: RepoPath) -> Result<Vec<Entr
             let client = client.clone();
             async move { (client.content(commit, &at, false).await, at) }
         });
-        let answers: Vec<_> = futures_util::stream::iter(requests).buffer_unordered(LISTING_WIDTH).collect().await;
+        let answers: Vec<_> =
+            futures_util::stream::iter(requests).buffer_unordered(LISTING_WIDTH).collect().await;
         level = Vec::new();
         for (answer, at) in answers {
             match answer? {
@@ -380,10 +390,10 @@ impl Remote {
             // Behind the reader's back: the bytes are good whether or not the disk takes them.
             let (store, kept) = (self.cache.clone(), bytes.clone());
             let write = move || {
-                if cacheable(&digest, &kept) {
-                    if let Err(e) = store.put(&digest, &kept) {
-                        tracing::warn!("not kept in the cache: {e}");
-                    }
+                if cacheable(&digest, &kept)
+                    && let Err(e) = store.put(&digest, &kept)
+                {
+                    tracing::warn!("not kept in the cache: {e}");
                 }
             };
             tokio::task::spawn_blocking(write);

@@ -70,7 +70,7 @@ impl Prefetcher {
             self.start_workers();
             return Ok(bytes);
         }
-        if let Some(bytes) = self.from_disk(entry)? {
+        if let Some(bytes) = self.on_disk(entry)? {
             lock(&self.state).ready.insert(&entry.path, &bytes, false, self.remote.settings.memory_bytes);
             return Ok(bytes);
         }
@@ -149,7 +149,7 @@ impl Prefetcher {
         }
         let this = self.clone();
         let cached = entry.clone();
-        let found = runtime::blocking(move || this.from_disk(&cached)).await;
+        let found = runtime::blocking(move || this.on_disk(&cached)).await;
         if let Ok(Some(bytes)) = found {
             lock(&self.state).ready.insert(&entry.path, &bytes, true, self.remote.settings.memory_bytes);
             return lead.finish(Ok(bytes));
@@ -167,7 +167,7 @@ impl Prefetcher {
         lead.finish(result);
     }
 
-    fn from_disk(&self, entry: &Entry) -> Result<Option<Bytes>> {
+    fn on_disk(&self, entry: &Entry) -> Result<Option<Bytes>> {
         let Some(digest) = &entry.digest else { return Ok(None) };
         match self.remote.cache.read(digest, Layout::V3) {
             Ok(bytes) => Ok(bytes.map(Bytes::from)),
@@ -192,12 +192,8 @@ impl Prefetcher {
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
         let state = lock(&self.state);
-        state.queue.is_empty() && state.workers == 0 && state.coming == 0 && self.flights.len() == 0
-    }
-
-    #[cfg(test)]
-    pub fn unread_bytes(&self) -> u64 {
-        lock(&self.state).ready.unread
+        let gauges = state.workers as u64 + state.coming + state.ready.unread;
+        state.queue.is_empty() && gauges == 0 && self.flights.len() == 0
     }
 }
 

@@ -57,7 +57,9 @@ fn hub(sample: &Sample, server: &crate::Server, transport: Arc<dyn Transport>, s
 fn reads_like_the_sample(source: &dyn Source, cx: &Cx) {
     let all = source.list(&RepoPath::root(), true, cx).unwrap();
     let mut want: Vec<String> = NAMES.iter().map(|n| format!("data/set/{n}")).collect();
-    want.extend(["README.md", "notes/ü a..b.txt", "data/set.dvc", "data/.gitignore", ".dvcignore"].map(String::from));
+    want.extend(
+        ["README.md", "notes/ü a..b.txt", "data/set.dvc", "data/.gitignore", ".dvcignore"].map(String::from),
+    );
     want.extend([".dvc/config", ".dvc/.gitignore"].map(String::from));
     want.sort();
     assert_eq!(all.iter().map(|e| e.path.to_string()).collect::<Vec<_>>(), want);
@@ -153,7 +155,8 @@ fn a_missing_repository_or_revision_is_told() {
     let sample = Sample::new();
     let server = sample.serve(ServeOptions::default());
     let (cx, config) = (sample.cx(), sample.config("cache"));
-    let fails = |text: String| open(&RepoUrl::parse(&text).unwrap(), &config, &cx).map(|s| s.id()).unwrap_err();
+    let fails =
+        |text: String| open(&RepoUrl::parse(&text).unwrap(), &config, &cx).map(|s| s.id()).unwrap_err();
     let base = server.url();
     let e = fails(format!("{base}/local/other"));
     assert_eq!((e.kind, e.hint.as_deref()), (Kind::NotFound, Some("this server has local/art")));
@@ -272,6 +275,7 @@ fn prefetching_waits_for_a_slow_reader() {
         assert_eq!(hub.read(at, &cx).unwrap(), content(name));
     }
     assert!(transport.raws() <= 65, "{}", transport.raws());
+    until("every gauge to be back at zero", || hub.is_idle());
 }
 
 #[test]
@@ -287,12 +291,16 @@ fn damaged_bytes_are_never_given_out() {
         hub
     };
     // Once is forgiven, twice is told.
-    assert_eq!(opened(vec![Fault::FlipBit(77)], Settings::default()).read(&at, &cx).unwrap(), content("plain.jpg"));
+    assert_eq!(
+        opened(vec![Fault::FlipBit(77)], Settings::default()).read(&at, &cx).unwrap(),
+        content("plain.jpg")
+    );
     let cache = BlobStore::new(sample.home.path().join("cache/blobs"));
     let digest = hash::md5(&content("plain.jpg"));
     until("the cache", || cache.contains(&digest));
     cache.remove(&digest).unwrap();
-    let e = opened(vec![Fault::FlipBit(77), Fault::FlipBit(3)], Settings::default()).read(&at, &cx).unwrap_err();
+    let e =
+        opened(vec![Fault::FlipBit(77), Fault::FlipBit(3)], Settings::default()).read(&at, &cx).unwrap_err();
     assert!(e.kind == Kind::Corrupt && e.message.contains("data/set/plain.jpg"), "{e}");
     assert!(!cache.contains(&digest));
     // A large file is verified when its last block has come.
@@ -334,7 +342,11 @@ fn large_files_come_by_blocks() {
         let hub = hub(&sample, &server, transport.clone(), settings);
         // Far ahead, backwards, across a border, behind the end.
         assert_eq!(hub.read_range(&at, len - 5..len, &cx).unwrap(), &bytes[bytes.len() - 5..]);
-        assert!(transport.raws() as u64 <= len.div_ceil(block).min(5 / block + 2), "block {block}: {}", transport.raws());
+        assert!(
+            transport.raws() as u64 <= len.div_ceil(block).min(5 / block + 2),
+            "block {block}: {}",
+            transport.raws()
+        );
         assert_eq!(hub.read_range(&at, 90..110, &cx).unwrap(), &bytes[90..110]);
         assert_eq!(hub.read_range(&at, len - 1..len + 99, &cx).unwrap(), &bytes[bytes.len() - 1..]);
         assert_eq!(hub.read_range(&at, len..len + 99, &cx).unwrap(), b"");
@@ -352,11 +364,22 @@ fn servers_without_our_extension_are_walked() {
     let memory = Memory::default();
     memory.put(base, &br#"{"default_branch":"main","clone_url":"x"}"#[..]);
     memory.put(&format!("{base}/branches/main"), format!(r#"{{"commit":{{"id":"{commit}"}}}}"#));
-    memory.put(&format!("{base}/content/{commit}/"), &br#"[{"path":"a","type":"dir"},{"path":"z.txt","type":"file","size":1}]"#[..]);
-    memory.put(&format!("{base}/content/{commit}/a"), &br#"[{"path":"a/b c","type":"dir"},{"path":"a/x","type":"file","size":1}]"#[..]);
-    memory.put(&format!("{base}/content/{commit}/a/b%20c"), &br#"[{"path":"a/b c/y","type":"file","size":1}]"#[..]);
+    memory.put(
+        &format!("{base}/content/{commit}/"),
+        &br#"[{"path":"a","type":"dir"},{"path":"z.txt","type":"file","size":1}]"#[..],
+    );
+    memory.put(
+        &format!("{base}/content/{commit}/a"),
+        &br#"[{"path":"a/b c","type":"dir"},{"path":"a/x","type":"file","size":1}]"#[..],
+    );
+    memory.put(
+        &format!("{base}/content/{commit}/a/b%20c"),
+        &br#"[{"path":"a/b c/y","type":"file","size":1}]"#[..],
+    );
     memory.put(&format!("{base}/raw/{commit}/a/x"), &b"X"[..]);
-    let client = HubClient::over(Arc::new(memory.clone()), "http://hub.test", "o", "r", None, Retry::default()).unwrap();
+    let client =
+        HubClient::over(Arc::new(memory.clone()), "http://hub.test", "o", "r", None, Retry::default())
+            .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let cx = Cx::silent(dir.path());
     let hub = Hub::open(client, "u", None, BlobStore::new(dir.path()), Settings::default(), &cx).unwrap();

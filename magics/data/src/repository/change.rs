@@ -27,8 +27,28 @@ const PROBE_BYTES: u64 = 8192;
 const MAX_GIT_BYTES: u64 = 100 << 20;
 /// What DagsHub and people keep in DVC whatever the size.
 const DATA_SUFFIXES: [&str; 22] = [
-    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "mp3", "wav", "mp4", "zip", "gz", "npy", "npz",
-    "pt", "pth", "onnx", "safetensors", "parquet", "h5", "bin",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "gif",
+    "bmp",
+    "tif",
+    "tiff",
+    "mp3",
+    "wav",
+    "mp4",
+    "zip",
+    "gz",
+    "npy",
+    "npz",
+    "pt",
+    "pth",
+    "onnx",
+    "safetensors",
+    "parquet",
+    "h5",
+    "bin",
 ];
 const FALLBACK_AUTHOR: (&str, &str) = ("dds", "dds@localhost");
 
@@ -63,15 +83,21 @@ pub struct Upload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uploaded {
     /// The branch holds these very files already.
-    Unchanged { commit: String },
-    Committed { commit: String },
+    Unchanged {
+        commit: String,
+    },
+    Committed {
+        commit: String,
+    },
 }
 
 /// Performs one upload. Errors: `Conflict` when the branch moved or the working tree has changes of
 /// its own, `Usage` for requests that contradict the repository, `NotFound` for a missing branch.
 pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
     if up.summary.chars().count() > MAX_SUMMARY_CHARS {
-        return Err(Error::usage(format!("the commit message is longer than {MAX_SUMMARY_CHARS} characters")));
+        return Err(Error::usage(format!(
+            "the commit message is longer than {MAX_SUMMARY_CHARS} characters"
+        )));
     }
     let _guard = exclusive(repository)?;
     let base = base_commit(repository, &up)?;
@@ -181,7 +207,9 @@ impl Plan<'_> {
                     ))
                     .hint("upload it with --versioning auto"));
                 }
-                Some(t) if t.output.is_dir() => folders.entry(t.output.path).or_default().push((file, digest, size)),
+                Some(t) if t.output.is_dir() => {
+                    folders.entry(t.output.path).or_default().push((file, digest, size))
+                }
                 Some(t) => singles.push((file, digest, size, Some(t))),
                 None if self.wants_git(file, size, up.choice)? => self.add_git(file, size)?,
                 None => loose.push((file, digest, size)),
@@ -203,7 +231,9 @@ impl Plan<'_> {
     /// A file may not take the place of a folder, nor lie below a file.
     fn check_place(&self, path: &RepoPath) -> Result<()> {
         if path.is_root() || path.components().next() == Some(".dvc") {
-            return Err(Error::usage(format!("{path:?} cannot be uploaded: DVC's own settings are not data")));
+            return Err(Error::usage(format!(
+                "{path:?} cannot be uploaded: DVC's own settings are not data"
+            )));
         }
         let Some(snapshot) = self.snapshot else { return Ok(()) };
         if snapshot.is_dir(path) {
@@ -321,7 +351,13 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn add_single(&mut self, file: &NewFile, digest: Digest, size: u64, tracked: Option<Tracked>) -> Result<()> {
+    fn add_single(
+        &mut self,
+        file: &NewFile,
+        digest: Digest,
+        size: u64,
+        tracked: Option<Tracked>,
+    ) -> Result<()> {
         if tracked.as_ref().is_some_and(|t| t.output.digest == digest) {
             return Ok(());
         }
@@ -342,7 +378,9 @@ impl Plan<'_> {
     fn declare(&mut self, out: &RepoPath, digest: &Digest, size: u64, nfiles: Option<u64>) -> Result<()> {
         let dir = out.parent().unwrap_or_default();
         let file = dir.child(&format!("{}.dvc", out.name()))?;
-        if self.snapshot.is_some_and(|s| s.get(&file).is_some() || s.is_dir(&file)) || self.git.contains_key(&file) {
+        if self.snapshot.is_some_and(|s| s.get(&file).is_some() || s.is_dir(&file))
+            || self.git.contains_key(&file)
+        {
             return Err(Error::usage(format!("{file} exists already and does not declare {out}")));
         }
         let text = dvc_file::encode(out.name(), digest, size, nfiles);
@@ -496,10 +534,10 @@ fn update_work_tree(
             None if file.old.is_some() => Some((&file.path, Found::File)),
             _ => None,
         };
-        if let Some((at, kind)) = expected {
-            if root.find(at)? != Some(kind) {
-                continue;
-            }
+        if let Some((at, kind)) = expected
+            && root.find(at)? != Some(kind)
+        {
+            continue;
         }
         let mut from = stores.open(&file.path, &file.new, Layout::V3, None)?;
         root.write(&file.path, &mut from, false)?;

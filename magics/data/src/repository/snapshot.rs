@@ -4,8 +4,8 @@
 //! Links and submodules of the Git tree are left out. What cannot be resolved (a broken `.dvc` file, a
 //! missing manifest) makes the listings that would depend on it fail, and no others.
 
-use super::stores::Stores;
 use super::git_error;
+use super::stores::Stores;
 use crate::dvc::{DvcFile, Manifest, Output, dvc_file, manifest};
 use crate::hash;
 use crate::store::Layout;
@@ -90,10 +90,8 @@ impl Snapshot {
             }
         }
         for (file, oid) in declaring {
-            let parsed = git
-                .find_blob(oid)
-                .map_err(wrap)
-                .and_then(|blob| DvcFile::parse(&file, blob.content()));
+            let parsed =
+                git.find_blob(oid).map_err(wrap).and_then(|blob| DvcFile::parse(&file, blob.content()));
             match parsed {
                 Ok(parsed) => {
                     for output in parsed.outs {
@@ -131,7 +129,8 @@ impl Snapshot {
                 Ok(manifest) => {
                     for (below, digest) in manifest.files {
                         let layout = output.layout;
-                        let node = Node::Dvc { digest, layout, size: OnceLock::new(), remote: remote.clone() };
+                        let node =
+                            Node::Dvc { digest, layout, size: OnceLock::new(), remote: remote.clone() };
                         self.add_dvc(&path.join(&below), node)?;
                     }
                 }
@@ -162,7 +161,10 @@ impl Snapshot {
 
     fn check_size(&self) -> Result<()> {
         if self.nodes.len() > MAX_FILES {
-            return Err(Error::new(Kind::Limit, format!("more than {MAX_FILES} files in commit {}", self.commit)));
+            return Err(Error::new(
+                Kind::Limit,
+                format!("more than {MAX_FILES} files in commit {}", self.commit),
+            ));
         }
         Ok(())
     }
@@ -273,7 +275,8 @@ impl Snapshot {
             }
         }
         for at in self.broken.keys() {
-            let Some(name) = at.strip_prefix(dir).and_then(|b| b.components().next().map(str::to_owned)) else {
+            let Some(name) = at.strip_prefix(dir).and_then(|b| b.components().next().map(str::to_owned))
+            else {
                 continue;
             };
             let child = dir.child(&name)?;

@@ -71,7 +71,13 @@ impl Stores {
     }
 
     /// All bytes of an object, verified. A damaged copy is passed over when another one is good.
-    pub fn read(&self, path: &RepoPath, digest: &Digest, layout: Layout, remote: Option<&str>) -> Result<Vec<u8>> {
+    pub fn read(
+        &self,
+        path: &RepoPath,
+        digest: &Digest,
+        layout: Layout,
+        remote: Option<&str>,
+    ) -> Result<Vec<u8>> {
         let mut damaged = None;
         for (_, store) in self.all(remote) {
             match store.read(digest, layout) {
@@ -84,7 +90,13 @@ impl Stores {
     }
 
     /// Opens an object whose bytes were verified once by this process and have not changed since.
-    pub fn open(&self, path: &RepoPath, digest: &Digest, layout: Layout, remote: Option<&str>) -> Result<File> {
+    pub fn open(
+        &self,
+        path: &RepoPath,
+        digest: &Digest,
+        layout: Layout,
+        remote: Option<&str>,
+    ) -> Result<File> {
         let mut damaged = None;
         for (_, store) in self.all(remote) {
             let at = store.path(digest, layout);

@@ -59,7 +59,8 @@ fn is_address(host: &str) -> bool {
 /// The URL under which the client reached us, for the links in listings.
 pub fn base_url(shared: &Shared, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let plain = |h: &&str| !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+    let plain =
+        |h: &&str| !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
     match host.filter(plain) {
         Some(host) => format!("http://{host}"),
         None => format!("http://{}", shared.addr),
@@ -75,7 +76,8 @@ mod tests {
         for good in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:80", "192.168.1.4"] {
             assert!(is_address(good), "{good}");
         }
-        for bad in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", ""] {
+        for bad in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", ""]
+        {
             assert!(!is_address(bad), "{bad}");
         }
     }
@@ -92,7 +94,9 @@ mod tests {
         for good in ["Bearer t0ken", "bearer t0ken", "token t0ken", &basic("t0ken:"), &basic("me:t0ken")] {
             assert!(check(good), "{good}");
         }
-        for bad in ["Bearer t0ke", "Bearer t0kenX", "Bearer", "t0ken", "Basic zz", &basic("me:no"), &basic("")] {
+        for bad in
+            ["Bearer t0ke", "Bearer t0kenX", "Bearer", "t0ken", "Basic zz", &basic("me:no"), &basic("")]
+        {
             assert!(!check(bad), "{bad}");
         }
         assert!(check_token(None, &HeaderMap::new()).is_ok());

@@ -36,7 +36,8 @@ async fn run(shared: Arc<Shared>, request: Request<Body>, what: &str, query: &st
         runtime::blocking(move || Ok(shared.repository.git_dir())).await?
     };
     let (parts, body) = request.into_parts();
-    let text = |name: HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+    let text =
+        |name: HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let mut command = Command::new("git");
     command
         .arg("http-backend")
@@ -61,7 +62,8 @@ async fn run(shared: Arc<Shared>, request: Request<Body>, what: &str, query: &st
         .map_err(|_| Error::new(Kind::Limit, "the request is too long"))?;
     command.env("CONTENT_LENGTH", body.len().to_string());
     let mut child = command.spawn().map_err(|e| {
-        Error::new(Kind::Unavailable, format!("cannot run the program git: {e}")).hint("install git on the server")
+        Error::new(Kind::Unavailable, format!("cannot run the program git: {e}"))
+            .hint("install git on the server")
     })?;
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Error::internal("git has no pipes"));

@@ -24,7 +24,9 @@ pub fn get(shared: &Shared, route: &Route, base: &str, query: &str) -> Result<Re
         Route::Branches => {
             let mut all = Vec::new();
             for (name, oid) in repository.branches() {
-                all.push(json!({"name": name, "commit": commit(shared, base, &repository.commit_info(oid)?)}));
+                all.push(
+                    json!({"name": name, "commit": commit(shared, base, &repository.commit_info(oid)?)}),
+                );
             }
             Value::Array(all)
         }
@@ -42,7 +44,9 @@ pub fn get(shared: &Shared, route: &Route, base: &str, query: &str) -> Result<Re
             let (revision, path) = resolve(shared, rest)?;
             content(shared, base, &revision, &path, wants(query, "recursive"))?
         }
-        Route::Raw(_) | Route::InfoRefs | Route::UploadPack => return Err(Error::not_found("nothing is here")),
+        Route::Raw(_) | Route::InfoRefs | Route::UploadPack => {
+            return Err(Error::not_found("nothing is here"));
+        }
     };
     Ok(json(StatusCode::OK, &value))
 }
@@ -59,7 +63,13 @@ pub fn resolve(shared: &Shared, rest: &[String]) -> Result<(Revision, RepoPath)>
     Err(first.unwrap_or_else(|| Error::usage("a revision is missing")))
 }
 
-fn content(shared: &Shared, base: &str, revision: &Revision, path: &RepoPath, recursive: bool) -> Result<Value> {
+fn content(
+    shared: &Shared,
+    base: &str,
+    revision: &Revision,
+    path: &RepoPath,
+    recursive: bool,
+) -> Result<Value> {
     let snapshot = shared.repository.snapshot(revision.commit)?;
     let commit = revision.commit.to_string();
     let entry = |e: &Entry| entry(shared, base, &commit, e);
@@ -81,9 +91,9 @@ fn entry(shared: &Shared, base: &str, commit: &str, e: &Entry) -> Value {
         "download_url": format!("{api}/raw/{commit}/{path}"),
         "content_url": format!("{api}/content/{commit}/{path}"),
     });
-    if e.kind == EntryKind::File && e.size.is_none() {
+    if let (EntryKind::File, None, Some(fields)) = (e.kind, e.size, value.as_object_mut()) {
         // The number is required by DagsHub's clients; this says that it means nothing.
-        value["missing"] = true.into();
+        fields.insert("missing".into(), true.into());
     }
     value
 }
@@ -139,12 +149,7 @@ fn rfc3339(seconds: i64) -> String {
     let mp = (5 * doy + 2) / 153;
     let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
     let year = yoe + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 #[cfg(test)]

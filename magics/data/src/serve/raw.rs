@@ -2,8 +2,8 @@
 //!
 //! Small files are verified on every read; larger ones once per process, then streamed from disk.
 
-use super::listing::resolve;
 use super::Shared;
+use super::listing::resolve;
 use crate::repository::Node;
 use crate::runtime;
 use axum::body::Body;
@@ -61,7 +61,8 @@ pub async fn get(shared: Arc<Shared>, rest: Vec<String>, wanted: Wanted) -> Resu
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::ETAG, value(&etag)?);
-    let listed = |tags: &str| tags == "*" || tags.split(',').any(|t| t.trim().trim_start_matches("W/") == etag);
+    let listed =
+        |tags: &str| tags == "*" || tags.split(',').any(|t| t.trim().trim_start_matches("W/") == etag);
     if wanted.if_none_match.as_deref().is_some_and(listed) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);

@@ -36,7 +36,9 @@ impl Route {
         match parts.as_slice() {
             ["healthz"] => return Ok(Self::Health),
             ["local", repo, "info", "refs"] if *repo == git || *repo == name => return Ok(Self::InfoRefs),
-            ["local", repo, "git-upload-pack"] if *repo == git || *repo == name => return Ok(Self::UploadPack),
+            ["local", repo, "git-upload-pack"] if *repo == git || *repo == name => {
+                return Ok(Self::UploadPack);
+            }
             _ => {}
         }
         let ["api", "v1", below @ ..] = parts.as_slice() else { return Err(nothing()) };
@@ -52,8 +54,10 @@ impl Route {
                 ["raw", of @ ..] if !of.is_empty() => Ok(Self::Raw(rest(of))),
                 _ => Err(nothing()),
             },
-            ["repos", owner, repo, ..] => Err(Error::not_found(format!("there is no repository {owner}/{repo}"))
-                .hint(format!("this server has local/{name}"))),
+            ["repos", owner, repo, ..] => {
+                Err(Error::not_found(format!("there is no repository {owner}/{repo}"))
+                    .hint(format!("this server has local/{name}")))
+            }
             _ => Err(nothing()),
         }
     }
@@ -89,9 +93,19 @@ mod tests {
     #[test]
     fn everything_else_is_not_here() {
         for p in [
-            "/", "", "/api", "/api/v1/repos/local/other", "/api/v1/repos/x/art", "/static/../../etc/passwd",
-            "/api/v1/repos/local/art/content", "/local/art.git/config", "/local/art.git/objects/info/packs",
-            "/api/v1/repos/local/art/raw/%ff", "/api/v1/repos/local/art/raw/%", "//healthz", "/healthz/",
+            "/",
+            "",
+            "/api",
+            "/api/v1/repos/local/other",
+            "/api/v1/repos/x/art",
+            "/static/../../etc/passwd",
+            "/api/v1/repos/local/art/content",
+            "/local/art.git/config",
+            "/local/art.git/objects/info/packs",
+            "/api/v1/repos/local/art/raw/%ff",
+            "/api/v1/repos/local/art/raw/%",
+            "//healthz",
+            "/healthz/",
         ] {
             assert!(Route::of(p, "art").is_err(), "{p}");
         }
@@ -100,12 +114,15 @@ mod tests {
     #[test]
     fn dots_never_become_a_path() {
         for p in ["main/..", "main/%2e%2e/x", "main/a/%2e%2e/x", "main/a%5c..%5cx", "main/%00"] {
-            let Ok(Route::Raw(parts)) = Route::of(&format!("/api/v1/repos/local/art/raw/{p}"), "art") else { continue };
+            let Ok(Route::Raw(parts)) = Route::of(&format!("/api/v1/repos/local/art/raw/{p}"), "art") else {
+                continue;
+            };
             let (rev, path) = splits(&parts).next().unwrap();
             assert!(rev == "main" && path.is_err(), "{p}: {path:?}");
         }
         // Decoded once only: `%252e` is a name with a percent sign.
-        let Route::Raw(parts) = Route::of("/api/v1/repos/local/art/raw/main/%252e%252e", "art").unwrap() else {
+        let Route::Raw(parts) = Route::of("/api/v1/repos/local/art/raw/main/%252e%252e", "art").unwrap()
+        else {
             panic!()
         };
         assert_eq!(splits(&parts).next().unwrap().1.unwrap().as_str(), "%2e%2e");

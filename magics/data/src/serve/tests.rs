@@ -1,6 +1,7 @@
 use super::*;
 use crate::hash;
 use crate::testing::{NAMES, Sample, content, git, path, write};
+use dds_core::RepoPath;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -33,10 +34,15 @@ const API: &str = "/api/v1/repos/local/art";
 fn put(server: &Server, target: &str, fields: &[(&str, &str)], files: &[(&str, &[u8])]) -> (u16, String) {
     let mut body = Vec::new();
     for (name, value) in fields {
-        body.extend(format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").bytes());
+        body.extend(
+            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").bytes(),
+        );
     }
     for (name, bytes) in files {
-        body.extend(format!("--B\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n").bytes());
+        body.extend(
+            format!("--B\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n")
+                .bytes(),
+        );
         body.extend_from_slice(bytes);
         body.extend(b"\r\n");
     }
@@ -80,13 +86,46 @@ fn no_path_leads_out_of_the_repository() {
     let sample = with_canary();
     let server = sample.serve(ServeOptions::default());
     let home = sample.home.path().display().to_string();
-    let ups = ["..", "%2e%2e", "%2E.", "%252e%252e", "..%5c", "..\\", "%c0%ae%c0%ae", "..;", "...", "%2e%2e%2f", ". .", "..%00", "..%20"];
-    let tails = [
-        "outside/canary.txt", "outside%2fcanary.txt", "art-sibling/canary.txt", "-sibling/canary.txt", ".git/canary.txt",
-        "%2egit/canary.txt", ".GIT/canary.txt", "untracked.txt", "link.txt", "linked/canary.txt", "linked", "everything",
-        "everything/etc/passwd", "etc/passwd", "etc%2fpasswd", "C:/x", "%00", "data/set/../../../outside/canary.txt",
+    let ups = [
+        "..",
+        "%2e%2e",
+        "%2E.",
+        "%252e%252e",
+        "..%5c",
+        "..\\",
+        "%c0%ae%c0%ae",
+        "..;",
+        "...",
+        "%2e%2e%2f",
+        ". .",
+        "..%00",
+        "..%20",
     ];
-    let mut corpus = vec![format!("{home}/outside/canary.txt"), home.replace('/', "%2f"), format!("%2f{home}/outside/canary.txt")];
+    let tails = [
+        "outside/canary.txt",
+        "outside%2fcanary.txt",
+        "art-sibling/canary.txt",
+        "-sibling/canary.txt",
+        ".git/canary.txt",
+        "%2egit/canary.txt",
+        ".GIT/canary.txt",
+        "untracked.txt",
+        "link.txt",
+        "linked/canary.txt",
+        "linked",
+        "everything",
+        "everything/etc/passwd",
+        "etc/passwd",
+        "etc%2fpasswd",
+        "C:/x",
+        "%00",
+        "data/set/../../../outside/canary.txt",
+    ];
+    let mut corpus = vec![
+        format!("{home}/outside/canary.txt"),
+        home.replace('/', "%2f"),
+        format!("%2f{home}/outside/canary.txt"),
+    ];
     for tail in tails {
         corpus.push(tail.to_owned());
         for up in ups {
@@ -97,7 +136,13 @@ fn no_path_leads_out_of_the_repository() {
             }
         }
     }
-    let roots = [format!("{API}/raw/main"), format!("{API}/content/main"), format!("{API}/raw"), "/local/art.git".into(), String::new()];
+    let roots = [
+        format!("{API}/raw/main"),
+        format!("{API}/content/main"),
+        format!("{API}/raw"),
+        "/local/art.git".into(),
+        String::new(),
+    ];
     let mut asked = 0;
     // One connection for all of them: what the server makes of a path is the same.
     let mut stream = TcpStream::connect(server.addr()).unwrap();
@@ -108,7 +153,9 @@ fn no_path_leads_out_of_the_repository() {
                 continue;
             }
             let target = format!("{root}/{tail}").replace(' ', "%20").replace('\\', "%5C");
-            write!(stream, "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+            // In one piece: small writes would wait for each other's acknowledgement.
+            let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
             let answer = read_answer(&mut stream);
             assert!(!answer.contains("CANARY-7f3a") && !answer.contains("root:x:"), "{target}");
             asked += 1;
@@ -130,7 +177,8 @@ fn read_answer(stream: &mut TcpStream) -> String {
         answer.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
-    let length = head.split("content-length: ").nth(1).and_then(|l| l.split('\r').next()).map(|l| l.parse().unwrap());
+    let length =
+        head.split("content-length: ").nth(1).and_then(|l| l.split('\r').next()).map(|l| l.parse().unwrap());
     if let Some(length) = length {
         let mut body = vec![0; length];
         stream.read_exact(&mut body).unwrap();
@@ -146,9 +194,16 @@ fn the_token_guards_every_route() {
     let sample = Sample::new();
     let server = sample.serve(ServeOptions { token: Some(Secret::new("t0ken")), ..ServeOptions::default() });
     let routes = [
-        "/healthz", "/api/v1/user", API, &format!("{API}/branches"), &format!("{API}/branches/main"),
-        &format!("{API}/storage"), &format!("{API}/content/main/"), &format!("{API}/raw/main/README.md"),
-        "/local/art.git/info/refs?service=git-upload-pack", "/nothing",
+        "/healthz",
+        "/api/v1/user",
+        API,
+        &format!("{API}/branches"),
+        &format!("{API}/branches/main"),
+        &format!("{API}/storage"),
+        &format!("{API}/content/main/"),
+        &format!("{API}/raw/main/README.md"),
+        "/local/art.git/info/refs?service=git-upload-pack",
+        "/nothing",
     ];
     for route in routes {
         let (status, answer) = get(&server, route);
@@ -167,7 +222,8 @@ fn a_foreign_host_name_is_refused_without_a_token() {
     let sample = Sample::new();
     let server = sample.serve(ServeOptions::default());
     let asked = |host: &str| {
-        let answer = exchange(&server, &format!("GET {API} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        let answer =
+            exchange(&server, &format!("GET {API} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         answer.split(' ').nth(1).unwrap().to_owned()
     };
     assert_eq!(asked("rebound.example"), "401");
@@ -184,7 +240,11 @@ fn ranges_tags_and_heads() {
     let bytes = content("animals/cat 1.jpg");
     let tag = format!("\"{}\"", hash::md5(&bytes));
     let (status, answer) = get(&server, &target);
-    assert!(status == 200 && answer.contains(&tag) && answer.ends_with(&String::from_utf8(bytes.clone()).unwrap()));
+    assert!(
+        status == 200
+            && answer.contains(&tag)
+            && answer.ends_with(&String::from_utf8(bytes.clone()).unwrap())
+    );
     assert!(answer.contains("x-content-type-options: nosniff") && answer.contains("sandbox"));
     let (status, answer) = ask(&server, "GET", &target, "Range: bytes=4-10\r\n");
     assert!(status == 206 && answer.ends_with("content"), "{answer}");
@@ -208,7 +268,8 @@ fn large_objects_stream_and_are_verified_first() {
     write(&sample.home.path().join("big/b.bin"), &big);
     let repo = sample.home.path().join("bigrepo");
     let options = crate::create::Options::default();
-    let created = crate::create::git_dvc_repo(&sample.home.path().join("big"), &repo, &options, &sample.cx()).unwrap();
+    let created =
+        crate::create::git_dvc_repo(&sample.home.path().join("big"), &repo, &options, &sample.cx()).unwrap();
     assert_eq!(created.bytes, big.len() as u64);
     let server = Server::start(&repo, ServeOptions::default(), &sample.cx()).unwrap();
     let read = |path: &str| {
@@ -231,15 +292,17 @@ fn large_objects_stream_and_are_verified_first() {
     assert!(status == 500 && answer.contains("damaged") && !answer.contains("bigrepo-storage"), "{answer}");
 }
 
-use dds_core::RepoPath;
-
 #[test]
 fn listings_are_compressed_when_asked() {
     let sample = Sample::new();
     let server = sample.serve(ServeOptions::default());
     let target = format!("{API}/content/main/?recursive=true");
     let mut stream = TcpStream::connect(server.addr()).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert!(String::from_utf8_lossy(&answer).contains("content-encoding: gzip"));
@@ -263,7 +326,11 @@ fn shutdown_frees_the_port() {
     let server = sample.serve(ServeOptions::default());
     let addr = server.addr();
     let open = TcpStream::connect(addr).unwrap();
-    crate::runtime::wait(async move { Ok(server.shutdown().await) }, &sample.cx()).unwrap();
+    let stopped = async move {
+        server.shutdown().await;
+        Ok(())
+    };
+    crate::runtime::wait(stopped, &sample.cx()).unwrap();
     drop(open);
     std::net::TcpListener::bind(addr).expect("the port is free");
 }
@@ -306,7 +373,11 @@ fn files_go_where_they_belong() {
     assert!(remote.contains(&hash::md5(&big)) && remote.contains(&hash::md5(b"png")), "pushed");
     let (_, listing) = get(&server, &format!("{API}/content/main/data/set?include_size=True"));
     assert!(listing.contains("new a..b ü.jpg"));
-    for (name, bytes) in [("data/set/new a..b ü.jpg", &b"\xff\xd8new"[..]), ("pics/one.png", b"png"), ("docs/small.txt", b"text\n")] {
+    for (name, bytes) in [
+        ("data/set/new a..b ü.jpg", &b"\xff\xd8new"[..]),
+        ("pics/one.png", b"png"),
+        ("docs/small.txt", b"text\n"),
+    ] {
         let (status, answer) = get(&server, &format!("{API}/raw/main/{}", crate::percent::path(name)));
         assert_eq!(status, 200, "{name}");
         assert!(answer.as_bytes().ends_with(bytes) || !bytes.is_ascii(), "{name}");
@@ -326,7 +397,10 @@ fn a_new_folder_can_become_one_output() {
     let (status, answer) = put(&server, &target, &fields, &[("a.txt", b"a"), ("sub/b c.txt", b"b")]);
     assert_eq!(status, 200, "{answer}");
     assert_eq!(
-        git(&sample.repo, &["show", "main:new/set.dvc"]).lines().filter(|l| !l.contains("md5: ")).collect::<Vec<_>>(),
+        git(&sample.repo, &["show", "main:new/set.dvc"])
+            .lines()
+            .filter(|l| !l.contains("md5: "))
+            .collect::<Vec<_>>(),
         ["outs:", "  size: 2", "  nfiles: 2", "  hash: md5", "  path: set"]
     );
     assert_eq!(git(&sample.repo, &["show", "main:new/.gitignore"]), "/set");
@@ -336,6 +410,9 @@ fn a_new_folder_can_become_one_output() {
     assert_eq!(git(&sample.repo, &["status", "--porcelain"]), "");
 }
 
+/// Status, target, fields, files.
+type Refused<'a> = (u16, String, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a [u8])]);
+
 #[test]
 fn uploads_that_contradict_are_refused_whole() {
     let sample = Sample::new();
@@ -343,7 +420,7 @@ fn uploads_that_contradict_are_refused_whole() {
     let first = sample.head();
     let at = |dir: &str| format!("{API}/content/main/{}", crate::percent::segment(dir));
     let long = "x".repeat(101);
-    let refused: &[(u16, String, &[(&str, &str)], &[(&str, &[u8])])] = &[
+    let refused: &[Refused<'_>] = &[
         (409, at(""), &[("last_commit", &"0".repeat(40))], &[("a.txt", b"a")]),
         (400, at(""), &[("commit_summary", &long)], &[("a.txt", b"a")]),
         (400, at(""), &[("versioning", "svn")], &[("a.txt", b"a")]),
@@ -366,12 +443,22 @@ fn uploads_that_contradict_are_refused_whole() {
         (422, at(""), &[], &[("x.dvc", b"outs: 7")]),
         (404, format!("{API}/content/other/x"), &[], &[("a.txt", b"a")]),
         (400, format!("{API}/content/-f/x"), &[], &[("a.txt", b"a")]),
-        (409, at(""), &[("commit_choice", "commit-to-new-branch"), ("new_branch_name", "main")], &[("a.txt", b"a")]),
+        (
+            409,
+            at(""),
+            &[("commit_choice", "commit-to-new-branch"), ("new_branch_name", "main")],
+            &[("a.txt", b"a")],
+        ),
     ];
     for (status, target, fields, files) in refused {
         let (got, answer) = put(&server, target, fields, files);
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or("");
-        assert_eq!(got, *status, "{target} {fields:?} {:?}: {body}", files.iter().map(|f| f.0).collect::<Vec<_>>());
+        assert_eq!(
+            got,
+            *status,
+            "{target} {fields:?} {:?}: {body}",
+            files.iter().map(|f| f.0).collect::<Vec<_>>()
+        );
         assert!(body.contains("\"error\":"), "{body}");
     }
     assert_eq!((sample.head(), git(&sample.repo, &["status", "--porcelain"])), (first, String::new()));
@@ -391,7 +478,10 @@ fn local_changes_are_never_overwritten() {
     for name in ["README.md", "data/set/plain.jpg", "data/set/mine.jpg"] {
         let (status, answer) = put(&server, &target, &[], &[(name, b"theirs")]);
         assert!(status == 409 && answer.contains("local changes"), "{name}: {answer}");
-        assert!(std::fs::read(sample.repo.join(name)).unwrap().to_ascii_lowercase().ends_with(&b"mine"[..]) || name == "README.md");
+        assert!(
+            std::fs::read(sample.repo.join(name)).unwrap().to_ascii_lowercase().ends_with(&b"mine"[..])
+                || name == "README.md"
+        );
     }
     assert_eq!(sample.head(), first);
     assert_eq!(std::fs::read(sample.repo.join("README.md")).unwrap(), b"# Mine\n");
@@ -410,15 +500,25 @@ fn other_branches_and_bare_repositories_take_uploads_too() {
     let server = sample.serve(ServeOptions::default());
     let first = sample.head();
     for target in ["feature%2Fx/notes", "feature/x/notes"] {
-        let (status, answer) = put(&server, &format!("{API}/content/{target}"), &[], &[(&format!("{}.txt", target.len()), b"n")]);
+        let (status, answer) = put(
+            &server,
+            &format!("{API}/content/{target}"),
+            &[],
+            &[(&format!("{}.txt", target.len()), b"n")],
+        );
         assert_eq!(status, 200, "{answer}");
     }
-    let fields = [("commit_choice", "commit-to-new-branch"), ("new_branch_name", "fresh"), ("last_commit", first.as_str())];
+    let fields = [
+        ("commit_choice", "commit-to-new-branch"),
+        ("new_branch_name", "fresh"),
+        ("last_commit", first.as_str()),
+    ];
     assert_eq!(put(&server, &format!("{API}/content/main/"), &fields, &[("f.txt", b"f")]).0, 200);
     assert_eq!(git(&sample.repo, &["log", "--format=%h", "fresh"]).lines().count(), 2);
     assert_eq!((sample.head(), git(&sample.repo, &["status", "--porcelain"])), (first, String::new()));
     git(sample.home.path(), &["clone", "-q", "--bare", "art", "bare.git"]);
-    let bare = Server::start(&sample.home.path().join("bare.git"), ServeOptions::default(), &sample.cx()).unwrap();
+    let bare =
+        Server::start(&sample.home.path().join("bare.git"), ServeOptions::default(), &sample.cx()).unwrap();
     let target = "/api/v1/repos/local/bare/content/main/data%2Fset";
     assert_eq!(put(&bare, target, &[], &[("bare.jpg", b"bare")]).0, 200);
     let (status, answer) = get(&bare, "/api/v1/repos/local/bare/raw/main/data/set/bare.jpg");
@@ -436,7 +536,8 @@ fn read_only_refuses_and_two_uploads_do_not_cross() {
             let server = if n % 2 == 0 { &one } else { &two };
             s.spawn(move || {
                 let name = format!("{n}.jpg");
-                let (status, answer) = put(server, &format!("{API}/content/main/data%2Fset"), &[], &[(&name, name.as_bytes())]);
+                let (status, answer) =
+                    put(server, &format!("{API}/content/main/data%2Fset"), &[], &[(&name, name.as_bytes())]);
                 assert_eq!(status, 200, "{answer}");
             });
         }
@@ -456,8 +557,15 @@ fn git_can_fetch_but_not_push() {
     git(sample.home.path(), &["clone", "-q", &url, "cloned"]);
     assert!(sample.home.path().join("cloned/data/set.dvc").exists());
     let auth = "Authorization: Bearer t0ken\r\n";
-    for target in ["/local/art.git/info/refs?service=git-receive-pack", "/local/art.git/info/refs", "/local/art.git/HEAD"] {
+    for target in [
+        "/local/art.git/info/refs?service=git-receive-pack",
+        "/local/art.git/info/refs",
+        "/local/art.git/HEAD",
+    ] {
         assert!(ask(&server, "GET", target, auth).0 >= 400, "{target}");
     }
-    assert!(ask(&server, "POST", "/local/art.git/git-receive-pack", &format!("{auth}Content-Length: 0\r\n")).0 >= 400);
+    assert!(
+        ask(&server, "POST", "/local/art.git/git-receive-pack", &format!("{auth}Content-Length: 0\r\n")).0
+            >= 400
+    );
 }

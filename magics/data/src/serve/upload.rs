@@ -1,6 +1,7 @@
 //! `PUT content/{branch}/{folder}`: a multipart form with files, made into one commit.
 
-use super::{Shared, json};
+use super::{FILE_NAME_HEADER, Shared, json};
+use crate::percent;
 use crate::repository::{self, Choice, NewFile, Upload, Uploaded};
 use crate::runtime;
 use axum::body::Body;
@@ -66,7 +67,9 @@ pub async fn put(shared: Arc<Shared>, rest: Vec<String>, request: Request<Body>)
     };
     let uploaded = runtime::blocking(move || repository::upload(&shared.repository, up)).await?;
     let (mut response, commit) = match uploaded {
-        Uploaded::Committed { commit } => (json(StatusCode::OK, &serde_json::json!({"commit": commit})), commit),
+        Uploaded::Committed { commit } => {
+            (json(StatusCode::OK, &serde_json::json!({"commit": commit})), commit)
+        }
         Uploaded::Unchanged { commit } => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -89,7 +92,8 @@ fn branch_and_folder(shared: &Shared, rest: &[String]) -> Result<(String, RepoPa
     let branches = shared.repository.branches();
     let mut first = None;
     for (rev, path) in super::route::splits(rest) {
-        let path = path.and_then(|p| RepoPath::parse_writable(p.as_str())).map_err(|e| Error::usage(e.message));
+        let path =
+            path.and_then(|p| RepoPath::parse_writable(p.as_str())).map_err(|e| Error::usage(e.message));
         if branches.iter().any(|(b, _)| *b == rev) {
             return Ok((rev, path?));
         }
@@ -112,9 +116,17 @@ async fn read_form(shared: &Arc<Shared>, dir: &RepoPath, mut multipart: Multipar
         let name = field.name().unwrap_or("").to_owned();
         if name == "files" {
             if form.files.len() >= MAX_FILES_PER_UPLOAD {
-                return Err(Error::new(Kind::Limit, format!("more than {MAX_FILES_PER_UPLOAD} files in one upload")));
+                return Err(Error::new(
+                    Kind::Limit,
+                    format!("more than {MAX_FILES_PER_UPLOAD} files in one upload"),
+                ));
             }
-            let path = file_path(dir, field.file_name().unwrap_or(""))?;
+            let exact = field.headers().get(FILE_NAME_HEADER).and_then(|v| v.to_str().ok());
+            let path = match exact.map(percent::decode) {
+                Some(Some(name)) => file_path(dir, &name)?,
+                Some(None) => return Err(Error::usage("a file's name is not percent-encoded UTF-8")),
+                None => file_path(dir, &form_name(field.file_name().unwrap_or("")))?,
+            };
             let mut bytes = shared.repository.stores().cache().writer()?;
             loop {
                 let chunk = tokio::time::timeout(BODY_IDLE, field.chunk()).await.map_err(|_| idle())?;
@@ -133,7 +145,8 @@ async fn read_form(shared: &Arc<Shared>, dir: &RepoPath, mut multipart: Multipar
                 return Err(Error::new(Kind::Limit, format!("the field {name:?} is too long")));
             }
         }
-        let text = String::from_utf8(text).map_err(|_| Error::usage(format!("the field {name:?} is not UTF-8")))?;
+        let text =
+            String::from_utf8(text).map_err(|_| Error::usage(format!("the field {name:?} is not UTF-8")))?;
         match name.as_str() {
             "commit_summary" => form.summary = text,
             "versioning" => form.choice = text.to_ascii_lowercase(),
@@ -146,11 +159,14 @@ async fn read_form(shared: &Arc<Shared>, dir: &RepoPath, mut multipart: Multipar
     }
 }
 
-/// The file's path inside the repository. Forms escape three characters of names (WHATWG HTML, form
-/// submission): they are turned back.
+/// Forms escape three characters of names (WHATWG HTML, form submission): they are turned back.
+fn form_name(name: &str) -> String {
+    name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n")
+}
+
+/// The file's path inside the repository.
 fn file_path(dir: &RepoPath, name: &str) -> Result<RepoPath> {
-    let name = name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n");
-    let below = RepoPath::parse_writable(&name).map_err(|e| Error::usage(e.message))?;
+    let below = RepoPath::parse_writable(name).map_err(|e| Error::usage(e.message))?;
     if below.is_root() {
         return Err(Error::usage("a file has no name"));
     }

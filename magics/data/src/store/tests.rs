@@ -21,7 +21,7 @@ fn objects_lie_where_dvc_looks_and_are_read_only() {
     let g = hash::git_blob(b"hello").unwrap();
     store.put(&g, b"hello").unwrap();
     assert_eq!(store.read(&g, Layout::V3).unwrap().unwrap(), b"hello");
-    assert!(entries(&path.parent().unwrap().to_path_buf()).unwrap().len() == 1, "no temporary file is left");
+    assert!(entries(path.parent().unwrap()).unwrap().len() == 1, "no temporary file is left");
 }
 
 #[test]
