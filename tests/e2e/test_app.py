@@ -301,7 +301,7 @@ def test_a_browser_draws_the_page(which, request, screenshots, tmp_path):
     picture = screenshots / f"app-{which}.png"
     picture.unlink(missing_ok=True)
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    flags += ["--disable-dev-shm-usage", f"--user-data-dir={tmp_path}/profile", "--window-size=1000,6000"]
+    flags += ["--disable-dev-shm-usage", f"--user-data-dir={tmp_path}/profile", "--window-size=1000,7200"]
     flags += ["--virtual-time-budget=10000", f"--screenshot={picture}"]
     begun = time.monotonic()
     done = subprocess.run(

@@ -18,8 +18,7 @@ def python(served: Served, env: dict[str, str], code: str, token: str = TOKEN) -
     prelude = f"OWNER, REPO, HOST = {owner!r}, {name!r}, {served.host!r}\n"
     done = subprocess.run(
         [sys.executable, "-c", prelude + code],
-        env=env
-        | {"DAGSHUB_CLIENT_HOST": served.host, "DAGSHUB_USER_TOKEN": token},
+        env=env | {"DAGSHUB_CLIENT_HOST": served.host, "DAGSHUB_USER_TOKEN": token},
         cwd=served.repository.folder.parent,
         stdin=subprocess.DEVNULL,
         capture_output=True,

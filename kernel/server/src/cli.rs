@@ -70,7 +70,7 @@ fn dispatch(words: &[String], style: Style) -> Result<()> {
             match other {
                 ShellCommand::Common(Command::Mount(r)) => serving::mount(&config, &r, &cwd, &cancel, style),
                 ShellCommand::Common(command) => command::run(&config, &command, &cwd, &cancel, style),
-                ShellCommand::Serve(r) => serving::serve(&config, &r, &cwd, &cancel, style),
+                ShellCommand::Serve(r) => serving::serve(&r, &cwd, &cancel, style),
                 ShellCommand::App(r) => serving::app(&config, &r, &cwd, &cancel, style),
                 ShellCommand::Demo(r) => demo(&config, &r, &cwd, &cancel, style),
                 _ => Err(Error::internal("a role was not handled")),

@@ -21,9 +21,6 @@ use steps::Steps;
 
 /// Folder and repository name of the sample set.
 const REPOSITORY: &str = "clipart";
-/// The sample picture that is sent through the app.
-const VISITOR_PICTURE: &str = "food/012.jpg";
-
 const README: &str =
     "# Drawings\n\nSix classes of sixty drawings from Openclipart (public domain), kept by DVC.\n";
 
@@ -110,11 +107,16 @@ pub async fn run(options: Options, config: Arc<Config>, cx: &Cx) -> Result<Repor
 
     if options.exit {
         steps.begin("visit", "visiting the app with a picture");
-        let picture = samples::picture(VISITOR_PICTURE)?;
+        // The picture that the notebook predicted first: the app must say the same.
+        let (picture, expected) = report.predicted_sample()?;
+        let picture = samples::picture(&picture)?;
         let answer = visit::visit(&report.app_url, picture, "drawing.jpg").await?;
         let label = visit::label(&answer, &class_names(&repository.join(REPOSITORY))?)
             .ok_or_else(|| Error::internal("the app's answer names no class"))?;
-        steps.done(&format!("it says: {label}"));
+        if label != expected {
+            return Err(Error::internal(format!("the app says {label}, but the notebook said {expected}")));
+        }
+        steps.done(&format!("it says: {label}, as the notebook did"));
         report.app_answer = Some(label);
     }
     report.seconds.extend(steps.seconds());

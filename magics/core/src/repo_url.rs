@@ -164,19 +164,30 @@ fn checked(text: &str, part: &str) -> Result<String> {
 }
 
 fn bad(text: &str, why: &str) -> Error {
-    // A URL may hold a password: show it without user information.
+    // A URL may hold a password, and a password may hold anything: what stands before an '@' is shown
+    // only where it can hardly be one.
     let shown = match text.split_once("://") {
-        Some((scheme, rest)) => match rest.split_once('/') {
-            Some((authority, path)) if authority.contains('@') => {
-                format!("{scheme}://***@{}/{path}", authority.rsplit('@').next().unwrap_or(""))
-            }
-            None if rest.contains('@') => format!("{scheme}://***@{}", rest.rsplit('@').next().unwrap_or("")),
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((before, after)) if !is_plain(before) || after.contains('/') => format!("{scheme}://***@{after}"),
             _ => text.to_owned(),
         },
         None => text.to_owned(),
     };
+    // The reason may quote a part.
+    let hidden = shown != text && why.starts_with('"') && !shown.contains(why.split('"').nth(1).unwrap_or(""));
+    let why = if hidden { "a part of it is not a name" } else { why };
     Error::usage(format!("not a repository URL: {shown:?}: {why}"))
         .hint("write http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or the path of a local Git repository")
+}
+
+/// Whether `text` is `HOST/OWNER/REPO` with a host that no user name looks like: an address, `localhost`
+/// with or without a port, or a dotted name without one.
+fn is_plain(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    let [host, _, _] = parts.as_slice() else { return false };
+    let local = |h: &str| h.parse::<std::net::SocketAddr>().is_ok() || h.strip_prefix("localhost") == Some("");
+    let port = host.strip_prefix("localhost:").is_some_and(|p| p.parse::<u16>().is_ok());
+    !text.contains('@') && (local(host) || port || host.contains('.') && !host.contains(':'))
 }
 
 impl fmt::Display for RepoUrl {
@@ -234,10 +245,18 @@ mod tests {
             "https://user:s3cret@hub.example/o",
             "https://user:s3cret@hub.example/o/r/x/y",
             "https://user:s3cret@/o/r",
+            "https://user:s3cret/x@hub.example/o/r",
+            "https://user:x/s3cret@hub.example/o/r",
+            "https://user:x/s3cret@hub.example/o",
+            "https://user:x/s3cret%/y@hub.example/o/r",
+            "https://user:s3cret/x/y/z@hub.example/o/r",
+            "https://s3cret/x@y@hub.example/o",
         ] {
             let e = RepoUrl::parse(broken).unwrap_err();
             assert!(!format!("{e} {e:?}").contains("s3cret"), "{e}");
         }
+        let e = RepoUrl::parse("http://127.0.0.1:8080/local/art@a..b").unwrap_err();
+        assert!(e.message.contains("http://127.0.0.1:8080/local/art@a..b"), "{e}");
     }
 
     #[test]

@@ -328,6 +328,9 @@ pub struct App {
     /// Access token in the URL; a random one by default
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// Name under which a proxy in front serves the app; may be given more than once
+    #[arg(long = "host", value_name = "HOST[:PORT]")]
+    pub hosts: Vec<String>,
     /// Kernels kept ready for the next visitors
     #[arg(long, default_value_t = 1)]
     pub pool: usize,

@@ -14,6 +14,8 @@ use dds_core::{
     Source, Versioning,
 };
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use table::{Table, bytes, count};
@@ -111,18 +113,24 @@ impl DataEngine for Data {
         if entry.kind == EntryKind::Dir {
             return Err(Error::usage(format!("{name} is a folder")).hint(format!("dds ls {:?}", r.target)));
         }
-        let size = entry.size.unwrap_or(0);
-        if size > MAX_CAT_BYTES {
-            return Err(Error::new(
+        let too_long = |size: u64| {
+            if size <= MAX_CAT_BYTES {
+                return Ok(());
+            }
+            Err(Error::new(
                 Kind::Limit,
-                format!("{name} has {}; cat shows at most {}", bytes(size), bytes(MAX_CAT_BYTES)),
+                format!("{name} has at least {}; cat shows at most {}", bytes(size), bytes(MAX_CAT_BYTES)),
             )
-            .hint("mount the repository and read a part of the file"));
-        }
+            .hint("mount the repository and read a part of the file"))
+        };
+        too_long(entry.size.unwrap_or(0))?;
         let content = match &place {
-            Place::Local(at) => std::fs::read(at).map_err(|e| Error::io(at, &e))?,
+            Place::Local(at) => local_head(at)?,
             Place::Remote { source, path } => source.read(path, cx)?,
         };
+        // The size may not have been known, or was not the whole truth (files of /proc).
+        let size = content.len() as u64;
+        too_long(size)?;
         let text = match String::from_utf8(content) {
             Ok(text) if !text.contains('\0') => text,
             _ => {
@@ -254,6 +262,17 @@ fn local_list(dir: &Path, recursive: bool, cx: &Cx) -> Result<Vec<Entry>> {
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// The first bytes of a regular file, one more than `cat` shows. Devices and pipes have no end.
+fn local_head(at: &Path) -> Result<Vec<u8>> {
+    let io = |e: std::io::Error| Error::io(at, &e);
+    if !std::fs::metadata(at).map_err(io)?.is_file() {
+        return Err(Error::usage(format!("{} is not a regular file", at.display())));
+    }
+    let mut bytes = Vec::new();
+    File::open(at).and_then(|f| f.take(MAX_CAT_BYTES + 1).read_to_end(&mut bytes)).map_err(io)?;
+    Ok(bytes)
 }
 
 fn local_stat(at: &Path) -> Result<Entry> {

@@ -78,7 +78,7 @@ pub fn connect(url: &RepoUrl, config: &Config) -> Result<HubClient> {
         },
         None => None,
     };
-    HubClient::new(base, owner, repo, auth)
+    Ok(HubClient::new(base, owner, repo, auth)?.configured(same_origin(base, host)))
 }
 
 fn same_origin(a: &str, b: &str) -> bool {

@@ -119,6 +119,7 @@ struct Shared {
     token: Option<Secret>,
     read_only: bool,
     addr: SocketAddr,
+    git_places: Arc<Semaphore>,
 }
 
 /// Serves the repository in `dir` until the [`Server`] is dropped or shut down; returns once requests
@@ -138,6 +139,7 @@ pub async fn serve(dir: &Path, options: ServeOptions) -> Result<Server> {
         token: options.token,
         read_only: options.read_only,
         addr,
+        git_places: Arc::new(Semaphore::new(git_http::MAX_PROCESSES)),
     });
     let (stop, stopped) = watch::channel(false);
     let done = tokio::spawn(accept(listener, app(shared), stopped));
@@ -268,21 +270,29 @@ fn refuse(e: &Error) -> Response<Body> {
         Kind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
+    let private = tells_of_this_machine(e);
     let message = match e.kind {
         Kind::Corrupt => "the object is damaged on the server",
+        _ if private => "the server could not read this file",
         _ if status.is_server_error() => "the server failed; its log says why",
         _ => &e.message,
     };
-    if status.is_server_error() {
+    if status.is_server_error() || private {
         tracing::error!("{e}");
     }
-    let body = serde_json::json!({"error": message, "details": e.hint.as_deref().unwrap_or("")});
+    let body = serde_json::json!({"error": message, "details": e.hint.as_deref().filter(|_| !private).unwrap_or("")});
     let mut response = json(status, &body);
     if e.kind == Kind::Unauthorized {
         let ask = HeaderValue::from_static("Basic realm=\"dds\", charset=\"UTF-8\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
     }
     response
+}
+
+/// Whether the message is the operating system's, with a path of this machine: repository paths are
+/// relative.
+fn tells_of_this_machine(e: &Error) -> bool {
+    e.message.starts_with('/') || e.message.contains(": /") || e.message.contains("(os error ")
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {

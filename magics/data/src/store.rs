@@ -13,10 +13,14 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// DVC protects the objects of its cache against change.
 const OBJECT_MODE: u32 = 0o444;
 const COPY_CHUNK: usize = 1 << 20;
+const TEMPORARY_PREFIX: &str = ".incoming-";
+/// A temporary file that nobody has written to for so long was left by a process that died.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// One store. Cheap to clone; clones share the single-flight table.
 #[derive(Clone, Debug)]
@@ -94,7 +98,7 @@ impl BlobStore {
         let dir = parent(&path)?;
         let mut temporary = temporary_in(dir)?;
         temporary.write_all(bytes).map_err(|e| Error::io(temporary.path(), &e))?;
-        settle(temporary, &path)
+        settle(temporary.into_temp_path(), &path)
     }
 
     /// Begins an object whose digest is not known yet.
@@ -123,7 +127,7 @@ impl BlobStore {
         if found != *digest {
             return Err(hash::mismatch(what, digest, len));
         }
-        settle(file, &self.path(digest, Layout::V3))
+        settle(file.into_temp_path(), &self.path(digest, Layout::V3))
     }
 
     /// A temporary file that [`BlobStore::adopt`] can take.
@@ -191,14 +195,20 @@ impl BlobStore {
     }
 
     /// Removes the objects that were written longest ago until at most `max_bytes` are left. Returns
-    /// the bytes removed. Only for caches: never call it on a remote or on a repository's own cache.
+    /// the bytes removed. Temporary files that were abandoned go in any case. Only for caches: never call it on a remote or on a repository's own cache.
     pub fn prune(&self, max_bytes: u64, cancel: &Cancel) -> Result<u64> {
+        for file in entries(&self.root.join("tmp"))?.iter().filter(|f| is_abandoned(f)) {
+            let _ = fs::remove_file(file);
+        }
         let mut objects = Vec::new();
         let mut total = 0u64;
         for kind in ["files/md5", "files/git"] {
             for folder in entries(&self.root.join(kind))? {
                 cancel.check()?;
                 for file in entries(&folder)? {
+                    if is_abandoned(&file) {
+                        let _ = fs::remove_file(&file);
+                    }
                     let Ok(m) = fs::symlink_metadata(&file) else { continue };
                     total += m.len();
                     objects.push((m.modified().ok(), m.len(), file));
@@ -234,19 +244,41 @@ impl BlobWriter {
         self.file.write_all(chunk).map_err(|e| Error::io(self.file.path(), &e))
     }
 
-    /// The bytes written so far.
-    pub fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    /// The digest so far, without storing anything.
-    pub fn digest(&self) -> (Digest, u64) {
-        self.hasher.clone().finish()
+    /// Ends writing without storing yet, and closes the file: thousands may wait at a time.
+    pub fn stage(self) -> StagedBlob {
+        let (digest, len) = self.hasher.finish();
+        StagedBlob { store: self.store, file: self.file.into_temp_path(), digest, len }
     }
 
     /// Stores the object. Errors: `Corrupt` when `expected` is given and the bytes are others.
     pub fn finish(self, expected: Option<&Digest>) -> Result<(Digest, u64)> {
-        let (digest, len) = self.hasher.finish();
+        self.stage().finish(expected)
+    }
+}
+
+/// An object that is written and not stored yet; dropped, it leaves nothing. Holds no file open.
+#[derive(Debug)]
+pub struct StagedBlob {
+    store: BlobStore,
+    file: tempfile::TempPath,
+    digest: Digest,
+    len: u64,
+}
+
+impl StagedBlob {
+    /// Where its bytes lie for now.
+    pub fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Its MD5 and its length.
+    pub fn digest(&self) -> (Digest, u64) {
+        (self.digest, self.len)
+    }
+
+    /// Stores the object. Errors: `Corrupt` when `expected` is given and the bytes are others.
+    pub fn finish(self, expected: Option<&Digest>) -> Result<(Digest, u64)> {
+        let (digest, len) = self.digest();
         if let Some(want) = expected.filter(|want| **want != digest) {
             return Err(hash::mismatch("refused to store an object", want, len));
         }
@@ -294,17 +326,24 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 fn temporary_in(dir: &Path) -> Result<tempfile::NamedTempFile> {
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
-    tempfile::Builder::new().prefix(".incoming-").tempfile_in(dir).map_err(|e| Error::io(dir, &e))
+    tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(dir).map_err(|e| Error::io(dir, &e))
+}
+
+fn is_abandoned(file: &Path) -> bool {
+    let ours = file.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(TEMPORARY_PREFIX));
+    let written = || fs::symlink_metadata(file).ok()?.modified().ok();
+    ours && written().and_then(|t| SystemTime::now().duration_since(t).ok()).is_some_and(|age| age > ABANDONED)
 }
 
 /// fsync, rename, fsync of the folder.
-fn settle(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+fn settle(file: tempfile::TempPath, path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let io = |e: io::Error| Error::io(path, &e);
     let dir = parent(path)?;
     fs::create_dir_all(dir).map_err(io)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(OBJECT_MODE)).map_err(io)?;
-    file.as_file().sync_data().map_err(io)?;
+    let opened = File::open(&file).map_err(io)?;
+    opened.set_permissions(fs::Permissions::from_mode(OBJECT_MODE)).map_err(io)?;
+    opened.sync_data().map_err(io)?;
     file.persist(path).map_err(|e| io(e.error))?;
     File::open(dir).and_then(|d| d.sync_all()).map_err(io)
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most bytes that are copied, all files together: 200 MB.
@@ -63,8 +63,10 @@ impl Stamp {
 #[derive(Debug)]
 pub struct Plan {
     files: Vec<Entry>,
-    /// Sum of their sizes.
+    /// Sum of their sizes, as far as the source tells them.
     pub bytes: u64,
+    /// Most bytes that may be copied, those of untold sizes included.
+    limit: u64,
 }
 
 impl Plan {
@@ -87,25 +89,52 @@ impl Plan {
             bytes = bytes.saturating_add(file.size.unwrap_or(0));
         }
         if bytes > MAX_COPY_BYTES {
-            return Err(Error::new(
-                Kind::Limit,
-                format!(
-                    "{} files of {} together are too much to copy; the limit is {}",
-                    files.len(),
-                    crate::size_text(bytes),
-                    crate::size_text(MAX_COPY_BYTES)
-                ),
-            )
-            .hint(
-                "use a machine where /dev/fuse can be opened, or fetch what you need: \
-                 dds clone URL DIR --data, or URL[@REV]:PATH in place of a mounted path",
-            ));
+            return Err(too_much(files.len(), bytes, MAX_COPY_BYTES));
         }
-        Ok(Self { files, bytes })
+        Ok(Self { files, bytes, limit: MAX_COPY_BYTES })
     }
 
     pub fn files(&self) -> u64 {
         self.files.len() as u64
+    }
+}
+
+fn too_much(files: usize, bytes: u64, limit: u64) -> Error {
+    Error::new(
+        Kind::Limit,
+        format!(
+            "{files} files of {} together are too much to copy; the limit is {}",
+            crate::size_text(bytes),
+            crate::size_text(limit)
+        ),
+    )
+    .hint(
+        "use a machine where /dev/fuse can be opened, or fetch what you need: \
+         dds clone URL DIR --data, or URL[@REV]:PATH in place of a mounted path",
+    )
+}
+
+/// Counts the files whose size nobody told while they come.
+struct Budget {
+    used: AtomicU64,
+    limit: u64,
+    files: usize,
+}
+
+impl Budget {
+    /// `held` bytes of untold sizes are there already.
+    fn new(plan: &Plan, held: u64) -> Self {
+        let used = AtomicU64::new(plan.bytes.saturating_add(held));
+        Self { used, limit: plan.limit, files: plan.files.len() }
+    }
+
+    /// Errors: `Limit` when these bytes are too many.
+    fn take(&self, bytes: u64) -> Result<()> {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        match used > self.limit {
+            true => Err(too_much(self.files, used, self.limit).context("the server told no sizes")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -123,7 +152,7 @@ impl Copies {
     /// Errors: the first one met, which names its file.
     pub fn fill(plan: &Plan, source: &dyn Source, dir: &Path, streamed: &Streamed, cx: &Cx) -> Result<Self> {
         let copies = Self { root: Root::open(dir)?, made: Mutex::default() };
-        if let Err(error) = copies.fetch(&plan.files, source, streamed, cx) {
+        if let Err(error) = copies.fetch(&plan.files, &Budget::new(plan, 0), source, streamed, cx) {
             copies.remove()?;
             return Err(error);
         }
@@ -135,15 +164,17 @@ impl Copies {
     pub fn refresh(&self, plan: &Plan, source: &dyn Source, streamed: &Streamed, cx: &Cx) -> Result<usize> {
         let revision = source.id();
         let wanted: BTreeMap<&RepoPath, &Entry> = plan.files.iter().map(|e| (&e.path, e)).collect();
-        let (mut fetch, mut drop_now) = (Vec::new(), Vec::new());
+        let (mut fetch, mut drop_now, mut held) = (Vec::new(), Vec::new(), 0_u64);
         {
             let made = lock(&self.made);
             for (path, entry) in &wanted {
-                let fresh = made.files.get(*path).is_some_and(|copy| {
+                let fresh = made.files.get(*path).filter(|copy| {
                     copy.revision == revision || (copy.digest.is_some() && copy.digest == entry.digest)
                 });
-                if !fresh {
-                    fetch.push((*entry).clone());
+                match fresh {
+                    Some(copy) if entry.size.is_none() => held = held.saturating_add(copy.stamp.size),
+                    Some(_) => {}
+                    None => fetch.push((*entry).clone()),
                 }
             }
             drop_now.extend(made.files.keys().filter(|path| !wanted.contains_key(path)).cloned());
@@ -153,7 +184,7 @@ impl Copies {
             self.remove_one(path, &mut kept)?;
         }
         fetch.retain(|entry| self.is_free_or_ours(&entry.path));
-        self.fetch(&fetch, source, streamed, cx)?;
+        self.fetch(&fetch, &Budget::new(plan, held), source, streamed, cx)?;
         Ok(fetch.len())
     }
 
@@ -173,7 +204,14 @@ impl Copies {
         Ok(outcome)
     }
 
-    fn fetch(&self, files: &[Entry], source: &dyn Source, streamed: &Streamed, cx: &Cx) -> Result<()> {
+    fn fetch(
+        &self,
+        files: &[Entry],
+        budget: &Budget,
+        source: &dyn Source,
+        streamed: &Streamed,
+        cx: &Cx,
+    ) -> Result<()> {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let failed: Mutex<Option<Error>> = Mutex::new(None);
         let revision = source.id();
@@ -187,7 +225,7 @@ impl Copies {
                         if lock(&failed).is_some() {
                             return;
                         }
-                        if let Err(error) = self.copy_one(entry, source, &revision, streamed, cx) {
+                        if let Err(error) = self.copy_one(entry, budget, source, &revision, streamed, cx) {
                             lock(&failed).get_or_insert(error);
                             return;
                         }
@@ -206,6 +244,7 @@ impl Copies {
     fn copy_one(
         &self,
         entry: &Entry,
+        budget: &Budget,
         source: &dyn Source,
         revision: &str,
         streamed: &Streamed,
@@ -224,6 +263,9 @@ impl Copies {
                 Kind::Corrupt,
                 format!("{path}: listed with {size} bytes, but {came} came"),
             ));
+        }
+        if entry.size.is_none() {
+            budget.take(bytes.len() as u64)?;
         }
         self.note_dirs(path)?;
         self.root.write(path, &mut &bytes[..], false)?;

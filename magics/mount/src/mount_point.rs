@@ -8,6 +8,7 @@ use crate::fuse::FS_NAME;
 use dds_core::{Error, Kind, Result};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// One line of the kernel's mount table.
@@ -139,7 +140,12 @@ impl Target {
         }
         let mut made = Vec::new();
         for folder in missing {
-            if let Err(error) = std::fs::create_dir(&folder) {
+            let mut builder = std::fs::DirBuilder::new();
+            if folder == dir {
+                // Copies may come from a private repository: nobody else may look inside.
+                builder.mode(0o700);
+            }
+            if let Err(error) = builder.create(&folder) {
                 remove_made(&made);
                 return Err(Error::io(&folder, &error));
             }
@@ -204,6 +210,8 @@ mod tests {
         let deep = root.path().join("a/b/c");
         let target = Target::prepare(&deep).unwrap();
         assert!(target.dir.ends_with("a/b/c") && target.made.len() == 3);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&deep.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o700, "for its owner alone");
         target.undo();
         assert!(!root.path().join("a").exists());
 

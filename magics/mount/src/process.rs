@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// How long a process may take to unmount and end before it is killed.
 const END_WAIT: Duration = Duration::from_secs(5);
+/// How long a process whose start was given up may take to end by itself: until then the user waits.
+const GIVE_UP_WAIT: Duration = Duration::from_millis(150);
 /// How often a waiting command looks at its interrupt flag.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// Answers that may wait for somebody to read them.
@@ -83,10 +85,25 @@ impl MountProcess {
         let process = Self { pid, dir, line, ending };
         sent.map_err(|e| Error::new(Kind::Io, format!("the mount process ended at once: {e}")))?;
         // From here on an error drops the process, which unmounts.
-        let first = process.await_answer(&lock(&process.line), 0, None, Some(cx))?;
+        let first = process.await_answer(&lock(&process.line), 0, None, Some(cx));
         match first {
-            What::Mounted(tree) => Ok((process, tree)),
-            _ => Err(Error::internal("the mount process gave an unexpected first answer")),
+            Ok(What::Mounted(tree)) => Ok((process, tree)),
+            Ok(_) => Err(Error::internal("the mount process gave an unexpected first answer")),
+            Err(error) => {
+                process.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a process that is not mounted yet. It hears no commands before that, but a closed stdin
+    /// cancels whatever it does; one that does not notice in time is killed.
+    fn give_up(&self) {
+        lock(&self.line).stdin = None;
+        if !self.ending.wait(GIVE_UP_WAIT) {
+            tracing::debug!(pid = self.pid, "the mount process does not give up and is killed");
+            self.kill();
+            self.ending.wait(END_WAIT);
         }
     }
 

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use dds_core::{Cx, Digest, Error, Kind, RepoPath, Result};
 use md5::{Digest as _, Md5};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Files up to this size are verified before the first byte.
@@ -39,9 +40,17 @@ struct Inner {
     prefetcher: Prefetcher,
     pool: Arc<Pool>,
     counters: Arc<Counters>,
-    hashing: Mutex<HashMap<u64, Running>>,
+    hashing: Mutex<Hashing>,
     notice: Notice,
     cx: Cx,
+}
+
+/// What is known of open files, by inode.
+#[derive(Default)]
+struct Hashing {
+    /// Handles that are open.
+    handles: HashMap<u64, usize>,
+    running: HashMap<u64, Running>,
 }
 
 /// The MD5 of a large file, as far as it was read without a gap.
@@ -107,12 +116,21 @@ impl Reader {
             return Err(error.clone());
         }
         self.announce_after(&file);
+        *lock(&self.0.hashing).handles.entry(file.ino).or_default() += 1;
         Ok(Handle { file, ahead: Mutex::default() })
     }
 
-    /// The handle is closed: a large file that was not read to its end is not verified any further.
+    /// The handle is closed, once. With the last one of a file, a large file that was not read to its
+    /// end is not verified any further.
     pub fn close(&self, handle: &Handle) {
-        lock(&self.0.hashing).remove(&handle.file.ino);
+        let mut hashing = lock(&self.0.hashing);
+        if let Entry::Occupied(mut handles) = hashing.handles.entry(handle.file.ino) {
+            *handles.get_mut() -= 1;
+            if *handles.get() == 0 {
+                handles.remove();
+                hashing.running.remove(&handle.file.ino);
+            }
+        }
     }
 
     /// From now on files are read in this order. Paths that are not files of the mount are ignored.
@@ -251,10 +269,10 @@ impl Reader {
         let Some(Digest::Md5(expected)) = file.digest else { return Ok(()) };
         let blocks = size.div_ceil(BLOCK_BYTES);
         let mut hashing = lock(&self.0.hashing);
-        if block == 0 && !hashing.contains_key(&file.ino) && hashing.len() < MAX_HASHED {
-            hashing.insert(file.ino, Running { md5: Md5::new(), next: 0 });
+        if block == 0 && !hashing.running.contains_key(&file.ino) && hashing.running.len() < MAX_HASHED {
+            hashing.running.insert(file.ino, Running { md5: Md5::new(), next: 0 });
         }
-        let Some(mut running) = hashing.remove(&file.ino) else { return Ok(()) };
+        let Some(mut running) = hashing.running.remove(&file.ino) else { return Ok(()) };
         // Hashing megabytes is no work for a shared lock: others on this file go on without it.
         drop(hashing);
         let mut current = (running.next == block).then(|| bytes.clone());
@@ -267,7 +285,12 @@ impl Reader {
             };
         }
         if running.next < blocks {
-            lock(&self.0.hashing).insert(file.ino, running);
+            let mut hashing = lock(&self.0.hashing);
+            // Meanwhile the last handle may have been closed, or another reader may have begun anew.
+            let behind = hashing.running.get(&file.ino).is_some_and(|other| other.next > running.next);
+            if hashing.handles.contains_key(&file.ino) && !behind {
+                hashing.running.insert(file.ino, running);
+            }
             return Ok(());
         }
         let found: [u8; 16] = running.md5.finalize().into();

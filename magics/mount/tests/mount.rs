@@ -603,3 +603,48 @@ fn an_order_can_be_told() {
         assert_eq!(fs::read(session.at("data/empty")).unwrap(), b"");
     }
 }
+
+#[test]
+fn an_interrupt_while_the_mount_process_lists_is_answered_at_once() {
+    if !fuse_works() {
+        return;
+    }
+    for kind in ["listless", "deaf"] {
+        let session = Session::new();
+        let repo = session.repo(kind);
+        let error = std::thread::scope(|scope| {
+            let mounting = scope.spawn(|| session.mount(&repo, "data", "fuse").unwrap_err());
+            soon("the mount process lists", || repo.join("listing").exists());
+            session.cx.cancel.cancel();
+            // Well below what asking a process that hears nothing takes; on an idle machine 0.2 s.
+            let deadline = Instant::now() + Duration::from_secs(4);
+            while !mounting.is_finished() {
+                assert!(Instant::now() < deadline, "{kind}: no answer");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            mounting.join().unwrap()
+        });
+        assert_eq!(error.kind, Kind::Interrupted, "{kind}: {error}");
+        assert!(!is_mounted(&session.at("data")) && !session.at("data").exists(), "{kind}");
+    }
+}
+
+#[test]
+fn ordinary_programs_ask_nothing_that_is_logged() {
+    if !fuse_works() {
+        return;
+    }
+    let session = Session::new();
+    session.mount(&session.repo("plain"), "data", "fuse").unwrap();
+    let script = "cat data/a.txt data/big.bin && cp data/big.bin copy && cp -a data copies && ls -laR data \
+        && test -r data/a.txt && sync data/a.txt; \
+        ! command -v python3 || python3 -c 'import os
+f = open(\"data/a.txt\"); f.isatty(); f.read(); os.access(f.name, 4); f.close(); os.listxattr(f.name)'";
+    let output = Command::new("sh").args(["-c", script]).current_dir(&session.root).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() || told.contains("not supported"), "{told}");
+    assert_eq!(fs::read(session.at("copies/a.txt")).unwrap(), b"first\n");
+    let log = fs::read_to_string(session::log_of(std::process::id())).unwrap();
+    assert!(log.contains("listening"), "{log}");
+    assert!(!log.contains("Not Implemented"), "{log}");
+}

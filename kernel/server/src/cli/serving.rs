@@ -36,13 +36,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
         .map_err(|e| Error::internal(format!("no runtime: {e}")))
 }
 
-pub(super) fn serve(
-    _config: &Arc<Config>,
-    r: &rq::Serve,
-    cwd: &Path,
-    cancel: &Cancel,
-    style: Style,
-) -> Result<()> {
+pub(super) fn serve(r: &rq::Serve, cwd: &Path, cancel: &Cancel, style: Style) -> Result<()> {
     let options = ServeOptions {
         addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), r.port),
         token: r.token.clone().map(Secret::new),
@@ -71,6 +65,7 @@ pub(super) fn app(
     let mut options = AppOptions::new(config);
     options.port = r.port;
     options.token = r.token.clone().map(Secret::new);
+    options.hosts = r.hosts.clone();
     options.pool = r.pool;
     options.max_visitors = r.max_visitors;
     options.cancel = cancel.clone();

@@ -95,6 +95,14 @@ impl Report {
         }
         Ok(())
     }
+
+    /// The sample picture that was predicted first, as `class/file`, and the class that was predicted.
+    pub fn predicted_sample(&self) -> Result<(String, String)> {
+        let path = word(&self.prediction, "path")?;
+        let mut parts = path.rsplit('/');
+        let (Some(file), Some(class)) = (parts.next(), parts.next()) else { return Err(missing("path")) };
+        Ok((format!("{class}/{file}"), word(&self.prediction, "label")?))
+    }
 }
 
 fn number(v: &Value, field: &str) -> Result<f64> {

@@ -176,6 +176,10 @@ fn inside(value: &str, cwd: &Path) -> Result<()> {
     if value.contains(':') {
         return Err(refused());
     }
+    // The notebook's code is hidden, and so is what begins with a dot: `.git`, `.dds`, `.env`.
+    if path.components().any(|name| name.starts_with('.') || name.ends_with(".ipynb")) {
+        return Err(Error::usage("the text may not name a hidden file or a notebook"));
+    }
     let root = cwd.canonicalize().map_err(|e| Error::io(cwd, &e))?;
     match root.join(path.as_str()).canonicalize() {
         Ok(real) if real.starts_with(&root) => Ok(()),

@@ -28,6 +28,8 @@ use tokio::sync::Semaphore;
 const MAX_REDIRECTS: usize = 5;
 /// A listing of ten million files has about this size.
 const MAX_ANSWER_BYTES: u64 = 4 << 30;
+/// The record of a repository, a branch or a commit.
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// An upload may need this long, and its time at [`SLOWEST_UPLOAD`] on top.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
@@ -86,6 +88,7 @@ pub struct HubClient {
     owner: String,
     repo: String,
     auth: Option<Auth>,
+    configured: bool,
     retry: Retry,
     places: Arc<Semaphore>,
 }
@@ -135,9 +138,23 @@ impl HubClient {
             owner: owner.to_owned(),
             repo: repo.to_owned(),
             auth,
+            configured: false,
             retry,
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         })
+    }
+
+    /// Says whether this is the server that the configured token goes to; only hints depend on it.
+    pub fn configured(self, configured: bool) -> Self {
+        Self { configured, ..self }
+    }
+
+    /// How to give this server a token.
+    pub fn token_hint(&self) -> String {
+        if self.configured {
+            return "set DAGSHUB_USER_TOKEN or pass --token".to_owned();
+        }
+        format!("pass --token, or set DAGSHUB_CLIENT_HOST={} together with DAGSHUB_USER_TOKEN", self.shown())
     }
 
     pub fn base(&self) -> &Url {
@@ -149,7 +166,7 @@ impl HubClient {
     }
 
     pub async fn record(&self) -> Result<Record> {
-        let answer = self.fetch(self.url("", "")?, None, MAX_ANSWER_BYTES).await?;
+        let answer = self.fetch(self.url("", "")?, None, MAX_RECORD_BYTES).await?;
         let extensions = answer.headers.get(EXTENSIONS_HEADER).and_then(|v| v.to_str().ok()).unwrap_or("");
         let recursive = extensions.split(',').any(|e| e.trim() == RECURSIVE_EXTENSION);
         let record: api::Repository = api::parse("the repository", &answer.bytes)?;
@@ -164,7 +181,7 @@ impl HubClient {
     /// The commit of a branch; none when there is no such branch.
     pub async fn branch(&self, name: &str) -> Result<Option<String>> {
         let url = self.url(&format!("branches/{}", percent::path(name)), "")?;
-        match self.fetch(url, None, MAX_ANSWER_BYTES).await {
+        match self.fetch(url, None, MAX_RECORD_BYTES).await {
             Ok(answer) => {
                 let branch: api::Branch = api::parse("the branch", &answer.bytes)?;
                 checked_commit(branch.commit.id).map(Some)
@@ -177,7 +194,7 @@ impl HubClient {
     /// The whole hash of a commit; none when there is no such commit.
     pub async fn commit(&self, name: &str) -> Result<Option<String>> {
         let url = self.url(&format!("commits/{}", percent::segment(name)), "")?;
-        match self.fetch(url, None, MAX_ANSWER_BYTES).await {
+        match self.fetch(url, None, MAX_RECORD_BYTES).await {
             Ok(answer) => {
                 let found: api::CommitAnswer = api::parse("the commit", &answer.bytes)?;
                 checked_commit(found.commit.id).map(Some)
@@ -491,9 +508,9 @@ impl HubClient {
         };
         match (kind, details) {
             (Kind::Unauthorized, _) if self.auth.is_some() => {
-                error.hint("check the token: set DAGSHUB_USER_TOKEN or pass --token")
+                error.hint(format!("check the token: {}", self.token_hint()))
             }
-            (Kind::Unauthorized, _) => error.hint("set DAGSHUB_USER_TOKEN or pass --token"),
+            (Kind::Unauthorized, _) => error.hint(self.token_hint()),
             (_, Some(details)) => error.hint(details),
             (_, None) => error,
         }

@@ -171,7 +171,7 @@ fn no_secret_in_any_error() {
     inner.put_page(&raw_url("x"), leaking);
     let e = get(&client(Arc::new(inner.clone()), auth), "x", None).unwrap_err();
     assert_eq!(e.kind, Kind::Unauthorized);
-    assert!(e.hint.as_deref().unwrap().contains("DAGSHUB_USER_TOKEN or pass --token"));
+    assert!(e.hint.as_deref().unwrap().contains("pass --token, or set DAGSHUB_CLIENT_HOST=http://hub.test together with DAGSHUB_USER_TOKEN"));
     assert_eq!(inner.seen()[0].headers[AUTHORIZATION], format!("Bearer {secret}"));
     assert!(!format!("{:?}", inner.seen()).contains(secret), "the header is marked sensitive");
 }
@@ -250,4 +250,17 @@ fn listings_are_checked() {
     {
         assert_eq!(list(bad).unwrap_err().kind, Kind::Format, "{bad}");
     }
+}
+
+#[test]
+fn a_record_has_no_business_being_long() {
+    let memory = Memory::default();
+    let mut record = br#"{"default_branch":"main"}"#.to_vec();
+    memory.put(&format!("{BASE}/api/v1/repos/o/r"), record.clone());
+    let c = client(Arc::new(memory.clone()), None);
+    let asking = c.clone();
+    assert_eq!(run(async move { asking.record().await }).unwrap().default_branch, "main");
+    record.resize(2 << 20, b' ');
+    memory.put(&format!("{BASE}/api/v1/repos/o/r"), record);
+    assert_eq!(run(async move { c.record().await }).unwrap_err().kind, Kind::Limit);
 }

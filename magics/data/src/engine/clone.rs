@@ -89,12 +89,14 @@ struct Remote {
     /// Configuration that must not stand in an argument, where other users could read it.
     secret_config: Vec<(String, String)>,
     secret: Option<Secret>,
+    /// How to give the server a token.
+    token_hint: String,
 }
 
 fn remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Remote> {
     if let RepoUrl::Local { path, .. } = url {
         let path = cx.absolute(path);
-        return Ok(Remote { url: path.display().to_string(), secret_config: Vec::new(), secret: None });
+        return Ok(Remote { url: path.display().to_string(), secret_config: Vec::new(), secret: None, token_hint: String::new() });
     }
     let client = connect(url, config)?;
     let asking = client.clone();
@@ -122,7 +124,7 @@ fn remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Remote> {
         secret_config.push(("http.followRedirects".into(), "false".into()));
         secret = Some(hidden.clone());
     }
-    Ok(Remote { url: parsed.to_string(), secret_config, secret })
+    Ok(Remote { url: parsed.to_string(), secret_config, secret, token_hint: client.token_hint() })
 }
 
 fn git_clone(url: &RepoUrl, repo: &Repo, config: &Config, into: &Path, cx: &Cx) -> Result<()> {
@@ -211,7 +213,7 @@ fn execute(mut command: Command, remote: &Remote, what: &str, cx: &Cx) -> Result
         Kind::Unreachable
     };
     let error = Error::new(kind, format!("{what} failed: {}", printable(said.trim())));
-    Err(if kind == Kind::Unauthorized { error.hint("set DAGSHUB_USER_TOKEN or pass --token") } else { error })
+    Err(if kind == Kind::Unauthorized { error.hint(&remote.token_hint) } else { error })
 }
 
 #[derive(Default)]

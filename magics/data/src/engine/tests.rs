@@ -480,3 +480,16 @@ fn a_hostile_repository_writes_nothing_outside() {
         }
     }
 }
+
+#[test]
+fn cat_does_not_run_away() {
+    let s = setup();
+    let cat = |target: &str| s.data.cat(&rq::Cat { target: target.into() }, &s.sample.cx());
+    assert_eq!(cat("/dev/zero").unwrap_err().kind, Kind::Usage);
+    write(&s.sample.home.path().join("long.txt"), &vec![b'x'; MAX_CAT_BYTES as usize + 1]);
+    assert_eq!(cat("long.txt").unwrap_err().kind, Kind::Limit);
+    write(&s.sample.home.path().join("fits.txt"), &vec![b'x'; MAX_CAT_BYTES as usize]);
+    cat("fits.txt").unwrap();
+    // Listed with no size at all, it has some.
+    assert!(cat("/proc/self/status").unwrap().json["size"].as_u64().unwrap() > 0);
+}

@@ -453,8 +453,8 @@ fn into_local(
             let Some(part) = chunk.get(..len).filter(|p| !p.is_empty()) else { break };
             writer.write(part)?;
         }
-        incoming
-            .push(NewFile { path: RepoPath::parse_writable(dir.join(&file.name).as_str())?, bytes: writer });
+        let path = RepoPath::parse_writable(dir.join(&file.name).as_str())?;
+        incoming.push(NewFile { path, bytes: writer.stage() });
         cx.items("storing", n + 1, files.len());
     }
     let uploaded = repository::upload(

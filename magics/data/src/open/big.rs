@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex};
 const WIDTH: u64 = 8;
 /// Files under way at the same time; the one touched longest ago is given up for a further one.
 const MAX_OPEN: usize = 16;
+/// The largest file that is believed; no file system in use takes larger ones everywhere.
+const MAX_FILE_BYTES: u64 = 16 << 40;
 
 pub struct BigFiles {
     remote: Arc<Remote>,
@@ -46,7 +48,7 @@ struct Blocks {
     missing: usize,
     /// Where the last reader stopped.
     next: u64,
-    /// Verified as a whole: true once it is known to be good.
+    /// The outcome of verifying the whole. After damage it stays, and the next reader gets a new `Partial`.
     verdict: Option<Result<()>>,
 }
 
@@ -108,6 +110,12 @@ impl BigFiles {
         }
         let size =
             entry.size.ok_or_else(|| Error::internal(format!("{}: its size is not known", entry.path)))?;
+        if size > MAX_FILE_BYTES {
+            return Err(Error::new(
+                Kind::Limit,
+                format!("{}: the server lists {size} bytes, more than {MAX_FILE_BYTES}", entry.path),
+            ));
+        }
         let file = self.remote.cache.temporary()?;
         file.as_file().set_len(size).map_err(|e| Error::io(file.path(), &e))?;
         let block = self.remote.settings.block_bytes.max(1);
@@ -134,8 +142,20 @@ impl BigFiles {
         Ok(partial)
     }
 
-    /// Bytes of a range whose blocks are fetched where they are missing.
+    /// Bytes of a range whose blocks are fetched where they are missing. A file that turned out to be
+    /// damaged is told to this reader and begun anew for the next one.
     fn fill(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        let result = self.gather(partial, range, cx);
+        if result.is_err() && matches!(lock(&partial.blocks).verdict, Some(Err(_))) {
+            let mut open = lock(&self.open);
+            if open.get(&partial.entry.path).is_some_and(|p| Arc::ptr_eq(p, partial)) {
+                open.remove(&partial.entry.path);
+            }
+        }
+        result
+    }
+
+    fn gather(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         let first = range.start / partial.block;
         let last = range.end.div_ceil(partial.block);
         let mut waiting = std::collections::VecDeque::new();
@@ -233,13 +253,7 @@ async fn fetch_block(
         };
         if complete {
             let verdict = settle(&partial, &remote);
-            let mut blocks = lock(&partial.blocks);
-            if verdict.is_err() {
-                // The next reader begins anew.
-                blocks.missing = blocks.have.len();
-                blocks.have.fill(false);
-            }
-            blocks.verdict = Some(verdict.clone());
+            lock(&partial.blocks).verdict = Some(verdict.clone());
             verdict?;
         }
         Ok(Bytes::new())

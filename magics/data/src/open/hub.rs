@@ -140,7 +140,10 @@ impl Hub {
     }
 
     pub fn stat(&self, path: &RepoPath, cx: &Cx) -> Result<Entry> {
-        let pinned = self.pinned();
+        self.stat_at(&self.pinned(), path, cx)
+    }
+
+    fn stat_at(&self, pinned: &Pinned, path: &RepoPath, cx: &Cx) -> Result<Entry> {
         if path.is_root() {
             return Ok(folder(path));
         }
@@ -167,7 +170,7 @@ impl Hub {
 
     pub fn read(&self, path: &RepoPath, cx: &Cx) -> Result<Vec<u8>> {
         let pinned = self.pinned();
-        let entry = self.file(path, cx)?;
+        let entry = self.file(&pinned, path, cx)?;
         if entry.size.is_some_and(|size| size > self.remote.settings.small_bytes) {
             return pinned.big.read_all(&entry, cx);
         }
@@ -176,7 +179,7 @@ impl Hub {
 
     pub fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         let pinned = self.pinned();
-        let entry = self.file(path, cx)?;
+        let entry = self.file(&pinned, path, cx)?;
         if entry.size.is_some_and(|size| size > self.remote.settings.small_bytes) {
             return pinned.big.read_range(&entry, range, cx);
         }
@@ -184,15 +187,17 @@ impl Hub {
         Ok(cut(&bytes, &range).to_vec())
     }
 
+    /// Only what was listed is fetched ahead: without an entry there is nothing to verify it by.
     pub fn announce(&self, paths: &[RepoPath]) {
         let pinned = self.pinned();
         let entries = {
             let known = lock(&pinned.known);
-            let small = |e: &Entry| e.size.is_none_or(|s| s <= self.remote.settings.small_bytes);
+            let small = |e: &Entry| e.size.is_some_and(|s| s <= self.remote.settings.small_bytes);
             paths
                 .iter()
-                .map(|path| known.entries.get(path).cloned().unwrap_or_else(|| unknown_file(path)))
+                .filter_map(|path| known.entries.get(path))
                 .filter(|e| e.kind == EntryKind::File && small(e))
+                .cloned()
                 .collect()
         };
         pinned.prefetcher.announce(entries);
@@ -204,12 +209,11 @@ impl Hub {
         self.pinned().prefetcher.is_idle()
     }
 
-    fn file(&self, path: &RepoPath, cx: &Cx) -> Result<Entry> {
+    fn file(&self, pinned: &Pinned, path: &RepoPath, cx: &Cx) -> Result<Entry> {
         // A file whose folder was listed needs no request of its own.
-        let known = self.pinned().entry(path);
-        let entry = match known {
+        let entry = match pinned.entry(path) {
             Some(entry) => entry,
-            None => self.stat(path, cx)?,
+            None => self.stat_at(pinned, path, cx)?,
         };
         if entry.kind == EntryKind::Dir {
             return Err(Error::not_found(format!("{path} is a folder")));
@@ -358,10 +362,6 @@ fn folder(path: &RepoPath) -> Entry {
     Entry { path: path.clone(), kind: EntryKind::Dir, size: None, digest: None, versioning: Versioning::Git }
 }
 
-fn unknown_file(path: &RepoPath) -> Entry {
-    Entry { path: path.clone(), kind: EntryKind::File, size: None, digest: None, versioning: Versioning::Git }
-}
-
 /// An error with the repository it is about, where the message does not name it already.
 fn about(e: Error, url: &str) -> Error {
     if e.kind == Kind::NotFound && !e.message.contains(url) { e.context(url) } else { e }
@@ -380,7 +380,7 @@ fn prune_later(cache: BlobStore) {
 impl Remote {
     /// Fetches one small file whole, verifies it and keeps it. Damage on the way is tried again once.
     pub async fn fetch_small(self: Arc<Self>, commit: String, entry: Entry) -> Result<Bytes> {
-        let max = entry.size.map_or(u64::MAX, |s| s.max(self.settings.small_bytes));
+        let max = entry.size.unwrap_or(0).max(self.settings.small_bytes);
         let mut bytes = self.client.raw(&commit, &entry.path, None, max).await?;
         if verify(&entry, &bytes).is_err() {
             bytes = self.client.raw(&commit, &entry.path, None, max).await?;

@@ -11,7 +11,7 @@ use crate::flight::{Flights, Joined, Lead, lock};
 use crate::runtime;
 use crate::store::Layout;
 use bytes::Bytes;
-use dds_core::{Cx, Entry, Kind, RepoPath, Result};
+use dds_core::{Cx, Digest, Entry, Kind, RepoPath, Result};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
@@ -20,10 +20,13 @@ pub const WORKERS: usize = 31;
 /// Files of one announcement that are remembered.
 pub const MAX_ANNOUNCED: usize = 1_000_000;
 
+/// A file as it was asked for: bytes fetched under another digest are not its bytes.
+type Key = (RepoPath, Option<Digest>);
+
 pub struct Prefetcher {
     remote: Arc<Remote>,
     commit: String,
-    flights: Arc<Flights<RepoPath>>,
+    flights: Arc<Flights<Key>>,
     state: Mutex<State>,
 }
 
@@ -39,8 +42,8 @@ struct State {
 /// Files in memory, least recently used first.
 #[derive(Default)]
 struct Ready {
-    files: HashMap<RepoPath, Held>,
-    order: BTreeMap<u64, RepoPath>,
+    files: HashMap<Key, Held>,
+    order: BTreeMap<u64, Key>,
     clock: u64,
     bytes: u64,
     /// Bytes of files that were announced and not read yet.
@@ -60,25 +63,26 @@ impl Prefetcher {
 
     /// All bytes of a file, verified.
     pub fn read(self: &Arc<Self>, entry: &Entry, cx: &Cx) -> Result<Bytes> {
-        if let Some(bytes) = self.take_ready(&entry.path) {
+        let key = key(entry);
+        if let Some(bytes) = self.take_ready(&key) {
             self.start_workers();
             return Ok(bytes);
         }
-        if let Some(flight) = self.flights.get(&entry.path) {
+        if let Some(flight) = self.flights.get(&key) {
             let bytes = flight.wait(&cx.cancel)?;
-            self.mark_read(&entry.path);
+            self.mark_read(&key);
             self.start_workers();
             return Ok(bytes);
         }
         if let Some(bytes) = self.on_disk(entry)? {
-            lock(&self.state).ready.insert(&entry.path, &bytes, false, self.remote.settings.memory_bytes);
+            lock(&self.state).ready.insert(&key, &bytes, false, self.remote.settings.memory_bytes);
             return Ok(bytes);
         }
-        let flight = match self.flights.join(entry.path.clone()) {
+        let flight = match self.flights.join(key.clone()) {
             Joined::Follow(flight) => flight,
             Joined::Lead(lead) => {
                 // Another flight may have landed between our look and this one's start.
-                if let Some(bytes) = self.take_ready(&entry.path) {
+                if let Some(bytes) = self.take_ready(&key) {
                     lead.finish(Ok(bytes.clone()));
                     return Ok(bytes);
                 }
@@ -102,7 +106,7 @@ impl Prefetcher {
             let waiting: VecDeque<Entry> = entries
                 .into_iter()
                 .chain(older)
-                .filter(|e| !state.ready.files.contains_key(&e.path) && seen.insert(e.path.clone()))
+                .filter(|e| !state.ready.files.contains_key(&key(e)) && seen.insert(key(e)))
                 .take(MAX_ANNOUNCED)
                 .collect();
             state.queue = waiting;
@@ -143,26 +147,27 @@ impl Prefetcher {
     }
 
     async fn fetch_ahead(self: &Arc<Self>, entry: Entry) {
-        let Joined::Lead(lead) = self.flights.join(entry.path.clone()) else { return };
-        if lock(&self.state).ready.files.contains_key(&entry.path) {
-            return lead.finish(Ok(self.take_ready(&entry.path).unwrap_or_default()));
+        let key = key(&entry);
+        let Joined::Lead(lead) = self.flights.join(key.clone()) else { return };
+        if let Some(bytes) = self.take_ready(&key) {
+            return lead.finish(Ok(bytes));
         }
         let this = self.clone();
         let cached = entry.clone();
         let found = runtime::blocking(move || this.on_disk(&cached)).await;
         if let Ok(Some(bytes)) = found {
-            lock(&self.state).ready.insert(&entry.path, &bytes, true, self.remote.settings.memory_bytes);
+            lock(&self.state).ready.insert(&key, &bytes, true, self.remote.settings.memory_bytes);
             return lead.finish(Ok(bytes));
         }
         self.fetch(entry, lead, true).await;
     }
 
-    async fn fetch(self: &Arc<Self>, entry: Entry, lead: Lead<RepoPath>, ahead: bool) {
-        let path = entry.path.clone();
+    async fn fetch(self: &Arc<Self>, entry: Entry, lead: Lead<Key>, ahead: bool) {
+        let key = key(&entry);
         let result = self.remote.clone().fetch_small(self.commit.clone(), entry).await;
         if let Ok(bytes) = &result {
             // Before the flight ends: whoever misses the flight finds it here.
-            lock(&self.state).ready.insert(&path, bytes, ahead, self.remote.settings.memory_bytes);
+            lock(&self.state).ready.insert(&key, bytes, ahead, self.remote.settings.memory_bytes);
         }
         lead.finish(result);
     }
@@ -180,12 +185,12 @@ impl Prefetcher {
         }
     }
 
-    fn take_ready(&self, path: &RepoPath) -> Option<Bytes> {
-        lock(&self.state).ready.get(path)
+    fn take_ready(&self, key: &Key) -> Option<Bytes> {
+        lock(&self.state).ready.get(key)
     }
 
-    fn mark_read(&self, path: &RepoPath) {
-        lock(&self.state).ready.get(path);
+    fn mark_read(&self, key: &Key) {
+        lock(&self.state).ready.get(key);
     }
 
     /// Nothing is queued, running or waiting for its reader: for tests.
@@ -197,15 +202,19 @@ impl Prefetcher {
     }
 }
 
+fn key(entry: &Entry) -> Key {
+    (entry.path.clone(), entry.digest)
+}
+
 impl Ready {
-    fn insert(&mut self, path: &RepoPath, bytes: &Bytes, unread: bool, limit: u64) {
-        self.remove(path);
+    fn insert(&mut self, key: &Key, bytes: &Bytes, unread: bool, limit: u64) {
+        self.remove(key);
         self.clock += 1;
         let held = Held { bytes: bytes.clone(), stamp: self.clock, unread };
         self.bytes += bytes.len() as u64;
         self.unread += if unread { bytes.len() as u64 } else { 0 };
-        self.order.insert(self.clock, path.clone());
-        self.files.insert(path.clone(), held);
+        self.order.insert(self.clock, key.clone());
+        self.files.insert(key.clone(), held);
         // Twice the limit: half for what waits, half for what was read lately.
         while self.bytes > limit.saturating_mul(2) {
             let Some((_, oldest)) = self.order.iter().next() else { break };
@@ -214,8 +223,8 @@ impl Ready {
         }
     }
 
-    fn get(&mut self, path: &RepoPath) -> Option<Bytes> {
-        let held = self.files.get_mut(path)?;
+    fn get(&mut self, key: &Key) -> Option<Bytes> {
+        let held = self.files.get_mut(key)?;
         if held.unread {
             held.unread = false;
             self.unread -= held.bytes.len() as u64;
@@ -223,12 +232,12 @@ impl Ready {
         self.clock += 1;
         self.order.remove(&held.stamp);
         held.stamp = self.clock;
-        self.order.insert(held.stamp, path.clone());
+        self.order.insert(held.stamp, key.clone());
         Some(held.bytes.clone())
     }
 
-    fn remove(&mut self, path: &RepoPath) {
-        if let Some(held) = self.files.remove(path) {
+    fn remove(&mut self, key: &Key) {
+        if let Some(held) = self.files.remove(key) {
             self.order.remove(&held.stamp);
             self.bytes -= held.bytes.len() as u64;
             self.unread -= if held.unread { held.bytes.len() as u64 } else { 0 };

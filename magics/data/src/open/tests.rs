@@ -137,7 +137,11 @@ fn the_token_is_needed_and_goes_only_where_it_belongs() {
     let open_with = |url: RepoUrl, config: &Config| open(&url, config, &cx).map(|s| s.id());
     let refused = open_with(url(&server), &config).unwrap_err();
     assert_eq!(refused.kind, Kind::Unauthorized);
-    assert!(refused.hint.unwrap().contains("set DAGSHUB_USER_TOKEN or pass --token"));
+    let hint = refused.hint.unwrap();
+    assert!(hint.contains("--token") && hint.contains(&format!("DAGSHUB_CLIENT_HOST={}", server.url())), "{hint}");
+    let own = Config { dagshub_host: server.url(), ..sample.config("cache") };
+    let hint = open_with(url(&server), &own).unwrap_err().hint.unwrap();
+    assert_eq!(hint, "set DAGSHUB_USER_TOKEN or pass --token");
     let wrong = open_with(with_token(url(&server), "wr0ng"), &config).unwrap_err();
     assert!(wrong.kind == Kind::Unauthorized && !format!("{wrong:?}").contains("wr0ng"), "{wrong:?}");
     let id = open_with(with_token(url(&server), "t0ken"), &config).unwrap();
@@ -176,7 +180,7 @@ fn commit_file(sample: &Sample, name: &str, bytes: &[u8]) {
     let up = Upload {
         dir: path("data/set"),
         dvc_dir: true,
-        files: vec![NewFile { path: path(&format!("data/set/{name}")), bytes: writer }],
+        files: vec![NewFile { path: path(&format!("data/set/{name}")), bytes: writer.stage() }],
         choice: Choice::Auto,
         summary: "add".into(),
         branch: "main".into(),
@@ -255,6 +259,40 @@ fn announced_files_are_fetched_once_and_in_parallel() {
 }
 
 #[test]
+fn only_listed_files_are_fetched_ahead() {
+    let sample = Sample::new();
+    let server = sample.serve(ServeOptions::default());
+    let transport = Counting::new();
+    let hub = hub(&sample, &server, transport.clone(), Settings::default());
+    let (cx, at) = (sample.cx(), path("data/set/plain.jpg"));
+    hub.announce(&[at.clone(), path("data/set/none.jpg")]);
+    assert!(hub.is_idle(), "without an entry there is no digest to verify by");
+    assert_eq!(hub.read(&at, &cx).unwrap(), content("plain.jpg"));
+    assert_eq!(transport.raws(), 1);
+}
+
+#[test]
+fn a_size_beyond_all_bounds_is_refused() {
+    let base = "http://hub.test/api/v1/repos/o/r";
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let memory = Memory::default();
+    memory.put(base, &br#"{"default_branch":"main","clone_url":"x"}"#[..]);
+    memory.put(&format!("{base}/branches/main"), format!(r#"{{"commit":{{"id":"{commit}"}}}}"#));
+    memory.put(
+        &format!("{base}/content/{commit}/"),
+        &br#"[{"path":"huge","type":"file","size":9000000000000000000}]"#[..],
+    );
+    let memory = Arc::new(memory);
+    let client = HubClient::over(memory, "http://hub.test", "o", "r", None, Retry::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let cx = Cx::silent(dir.path());
+    let hub = Hub::open(client, "u", None, BlobStore::new(dir.path()), Settings::default(), &cx).unwrap();
+    hub.list(&RepoPath::root(), false, &cx).unwrap();
+    assert_eq!(hub.read(&path("huge"), &cx).unwrap_err().kind, Kind::Limit);
+    assert_eq!(hub.read_range(&path("huge"), 0..5, &cx).unwrap_err().kind, Kind::Limit);
+}
+
+#[test]
 fn prefetching_waits_for_a_slow_reader() {
     let names: Vec<String> = (0..64).map(|n| format!("{n:03}.jpg")).collect();
     let sample = Sample::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -311,6 +349,11 @@ fn damaged_bytes_are_never_given_out() {
     let hub = opened(vec![Fault::FlipBit(7)], large);
     let _ = hub.read(&at, &cx).unwrap_err();
     assert_eq!(hub.read(&at, &cx).unwrap(), content("plain.jpg"), "read again, it is fetched again");
+    // Who reads a part is told once, too, and then gets good bytes although the rest is not there yet.
+    cache.remove(&digest).unwrap();
+    let hub = opened(vec![Fault::FlipBit(7)], large);
+    assert_eq!(hub.read_range(&at, 0..u64::MAX, &cx).unwrap_err().kind, Kind::Corrupt);
+    assert_eq!(hub.read_range(&at, 200..210, &cx).unwrap(), &content("plain.jpg")[200..210]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Uploads of one repository run one after another, also across processes (lock file). DVC objects are
 //! on disk before the commit that names them. The commit is made only when the branch still points at
 //! the commit that was read. A working tree with local changes to the same files is left alone: the
-//! upload is refused before anything is written.
+//! upload is refused before the branch or the tree changes; objects that it brought may stay in the store.
 
 use super::snapshot::{Node, Snapshot, Tracked, short};
 use super::{Repository, git_error};
@@ -12,7 +12,7 @@ use crate::contain::{Found, Root};
 use crate::dvc::{DvcFile, Manifest, dvc_file, ignore};
 use crate::flight::lock;
 use crate::hash;
-use crate::store::{BlobWriter, Layout, digest_of_file};
+use crate::store::{Layout, StagedBlob, digest_of_file};
 use dds_core::{Digest, Error, Kind, RepoPath, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -50,6 +50,8 @@ const DATA_SUFFIXES: [&str; 22] = [
     "h5",
     "bin",
 ];
+/// Declares what the stages of `dvc.yaml` made; DVC writes it, nobody else.
+const PIPELINE_LOCK: &str = "dvc.lock";
 const FALLBACK_AUTHOR: (&str, &str) = ("dds", "dds@localhost");
 
 /// Who keeps the bytes, as the uploader asks.
@@ -63,7 +65,7 @@ pub enum Choice {
 /// A file that came in; its bytes lie in the store's temporary folder.
 pub struct NewFile {
     pub path: RepoPath,
-    pub bytes: BlobWriter,
+    pub bytes: StagedBlob,
 }
 
 pub struct Upload {
@@ -200,6 +202,13 @@ impl Plan<'_> {
             let (digest, size) = file.bytes.digest();
             let tracked = self.snapshot.and_then(|s| s.output_of(&file.path)).cloned();
             match tracked {
+                Some(t) if t.declared_in.name() == PIPELINE_LOCK => {
+                    return Err(Error::usage(format!(
+                        "{} is made by a DVC pipeline (dvc.yaml); change the pipeline instead",
+                        file.path
+                    ))
+                    .hint("upload the pipeline's input and run `dvc repro`, or upload under another name"));
+                }
                 Some(t) if up.choice == Choice::Git => {
                     return Err(Error::usage(format!(
                         "{} is kept by DVC ({}); it cannot go to Git",

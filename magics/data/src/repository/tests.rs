@@ -67,6 +67,20 @@ fn outputs_of_pipelines_are_files_too() {
     let at = path("out/m.bin");
     assert_eq!(&repository.read(&at, snapshot.get(&at).unwrap()).unwrap()[..], b"model");
     assert_eq!(snapshot.list(&path("out"), false).unwrap().len(), 1);
+    let mut writer = repository.stores().cache().writer().unwrap();
+    writer.write(b"other").unwrap();
+    let up = Upload {
+        dir: path("out"),
+        dvc_dir: false,
+        files: vec![NewFile { path: at, bytes: writer.stage() }],
+        choice: Choice::Auto,
+        summary: "replace".into(),
+        branch: "main".into(),
+        new_branch: None,
+        last_commit: None,
+    };
+    let e = upload(&repository, up).unwrap_err();
+    assert!(e.kind == Kind::Usage && e.message.contains("out/m.bin is made by a DVC pipeline"), "{e}");
 }
 
 #[test]

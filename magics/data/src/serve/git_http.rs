@@ -9,14 +9,38 @@ use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header}
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
 use std::process::Stdio;
+use futures_util::StreamExt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// What a client says it has and wants.
 const MAX_REQUEST_BYTES: usize = 64 << 20;
 const MAX_CGI_HEADER_BYTES: u64 = 64 << 10;
 const CHUNK: usize = 64 << 10;
+/// Git processes at a time; further requests wait.
+pub const MAX_PROCESSES: usize = 16;
+/// A client that neither sends nor takes a byte for so long is given up.
+const CLIENT_IDLE: Duration = Duration::from_secs(60);
+/// Chunks between Git and the connection.
+const QUEUED: usize = 4;
+/// Inherited, these would lead Git to another repository or other settings than the one that is served.
+const REDIRECTING: [&str; 12] = [
+    "REMOTE_USER",
+    "PATH_INFO",
+    "GIT_PROJECT_ROOT",
+    "GIT_DIR",
+    "GIT_COMMON_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_REPLACE_REF_BASE",
+];
 
 pub async fn refs(shared: Arc<Shared>, request: Request<Body>) -> Result<Response<Body>> {
     if request.uri().query() != Some("service=git-upload-pack") {
@@ -39,6 +63,9 @@ async fn run(shared: Arc<Shared>, request: Request<Body>, what: &str, query: &st
     let text =
         |name: HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let mut command = Command::new("git");
+    for name in REDIRECTING {
+        command.env_remove(name);
+    }
     command
         .arg("http-backend")
         .env("GIT_HTTP_EXPORT_ALL", "1")
@@ -51,15 +78,13 @@ async fn run(shared: Arc<Shared>, request: Request<Body>, what: &str, query: &st
         .env("GIT_CONFIG_COUNT", "1")
         .env("GIT_CONFIG_KEY_0", "http.receivepack")
         .env("GIT_CONFIG_VALUE_0", "false")
-        .env_remove("REMOTE_USER")
-        .env_remove("GIT_DIR")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    let body = axum::body::to_bytes(body, MAX_REQUEST_BYTES)
-        .await
-        .map_err(|_| Error::new(Kind::Limit, "the request is too long"))?;
+    let body = read_body(body).await?;
+    let place = shared.git_places.clone().acquire_owned().await;
+    let place = place.map_err(|e| Error::internal(e.to_string()))?;
     command.env("CONTENT_LENGTH", body.len().to_string());
     let mut child = command.spawn().map_err(|e| {
         Error::new(Kind::Unavailable, format!("cannot run the program git: {e}"))
@@ -74,8 +99,23 @@ async fn run(shared: Arc<Shared>, request: Request<Body>, what: &str, query: &st
     let mut out = BufReader::new(stdout);
     let mut response = Response::new(Body::empty());
     read_headers(&mut out, &mut response).await?;
-    *response.body_mut() = stream(child, out);
+    *response.body_mut() = stream(child, out, place);
     Ok(response)
+}
+
+async fn read_body(body: Body) -> Result<Vec<u8>> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    loop {
+        let next = tokio::time::timeout(CLIENT_IDLE, chunks.next()).await;
+        let Some(chunk) = next.map_err(|_| Error::usage("the request stopped sending"))? else {
+            return Ok(bytes);
+        };
+        bytes.extend_from_slice(&chunk.map_err(|_| Error::usage("the request broke off"))?);
+        if bytes.len() > MAX_REQUEST_BYTES {
+            return Err(Error::new(Kind::Limit, "the request is too long"));
+        }
+    }
 }
 
 /// CGI headers (RFC 3875, section 6.2), up to the empty line.
@@ -102,19 +142,33 @@ async fn read_headers(out: &mut BufReader<ChildStdout>, response: &mut Response<
     }
 }
 
-fn stream(child: Child, out: BufReader<ChildStdout>) -> Body {
-    Body::from_stream(futures_util::stream::unfold((child, out), |(mut child, mut out)| async move {
-        let mut chunk = vec![0; CHUNK];
-        match out.read(&mut chunk).await {
-            Ok(0) => {
-                let _ = child.wait().await;
-                None
+/// What Git says. Its process and its place end with the answer, or with a client that takes nothing.
+fn stream(mut child: Child, mut out: BufReader<ChildStdout>, place: OwnedSemaphorePermit) -> Body {
+    let (sender, receiver) = mpsc::channel::<std::io::Result<Bytes>>(QUEUED);
+    tokio::spawn(async move {
+        let _place = place;
+        loop {
+            let mut chunk = vec![0; CHUNK];
+            let next = tokio::select! {
+                read = out.read(&mut chunk) => match read {
+                    Ok(0) => break,
+                    Ok(n) => {
+                        chunk.truncate(n);
+                        Ok(Bytes::from(chunk))
+                    }
+                    Err(e) => Err(e),
+                },
+                () = sender.closed() => return,
+            };
+            let failed = next.is_err();
+            if sender.send_timeout(next, CLIENT_IDLE).await.is_err() || failed {
+                // Dropped here, Git is killed.
+                return;
             }
-            Ok(n) => {
-                chunk.truncate(n);
-                Some((Ok::<_, std::io::Error>(Bytes::from(chunk)), (child, out)))
-            }
-            Err(e) => Some((Err(e), (child, out))),
         }
+        let _ = child.wait().await;
+    });
+    Body::from_stream(futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
     }))
 }

@@ -63,9 +63,12 @@ impl Route {
     }
 }
 
+/// A revision has at most so many segments; each cut costs a look into the repository.
+pub const MAX_REV_SEGMENTS: usize = 64;
+
 /// The ways to cut `parts` into a revision and a path, shortest revision first.
 pub fn splits(parts: &[String]) -> impl Iterator<Item = (String, Result<RepoPath>)> + '_ {
-    (1..=parts.len()).map(|n| {
+    (1..=parts.len().min(MAX_REV_SEGMENTS)).map(|n| {
         let (rev, path) = parts.split_at(n);
         // `.` stands for the root where a client joins URLs by text.
         let path = path.join("/");
@@ -88,6 +91,13 @@ mod tests {
             Route::Content(vec!["main".into(), "a".into(), "b c".into()])
         );
         assert_eq!(of("/local/art.git/info/refs"), Route::InfoRefs);
+    }
+
+    #[test]
+    fn a_long_path_is_cut_a_few_times_only() {
+        let parts = vec!["a".to_owned(); 10_000];
+        assert_eq!(splits(&parts).count(), MAX_REV_SEGMENTS);
+        assert_eq!(splits(&parts[..3]).count(), 3);
     }
 
     #[test]

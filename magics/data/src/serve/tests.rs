@@ -569,3 +569,17 @@ fn git_can_fetch_but_not_push() {
             >= 400
     );
 }
+
+#[test]
+fn paths_of_the_server_are_not_told() {
+    let gone = std::io::Error::from_raw_os_error(2);
+    let lost = Error::io("/srv/private/cache/ab", &gone);
+    for e in [lost.clone(), lost.context("a/b.jpg").hint("look at /srv/private")] {
+        let response = refuse(&e);
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        let read = async move { Ok(axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap()) };
+        let said = runtime::wait(read, &Cx::silent("/")).unwrap();
+        let said = std::str::from_utf8(&said).unwrap();
+        assert!(said.contains("the server could not read this file") && !said.contains("private"), "{said}");
+    }
+}

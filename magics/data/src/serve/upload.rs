@@ -133,7 +133,7 @@ async fn read_form(shared: &Arc<Shared>, dir: &RepoPath, mut multipart: Multipar
                 let Some(chunk) = chunk.map_err(broken)? else { break };
                 bytes.write(&chunk)?;
             }
-            form.files.push(NewFile { path, bytes });
+            form.files.push(NewFile { path, bytes: bytes.stage() });
             continue;
         }
         let mut text = Vec::new();

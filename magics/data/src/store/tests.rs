@@ -122,3 +122,36 @@ fn pruning_stops_at_the_bound() {
     assert_eq!(store.prune(999, &Cancel::default()).unwrap(), 100);
     assert_eq!(store.prune(350, &Cancel::default()).unwrap(), 600);
 }
+
+#[test]
+fn staged_objects_hold_no_file_open() {
+    let (_dir, store) = store();
+    let mut writer = store.writer().unwrap();
+    writer.write(b"hello").unwrap();
+    let staged = writer.stage();
+    let open = entries(Path::new("/proc/self/fd")).unwrap();
+    assert!(open.iter().all(|fd| fs::read_link(fd).ok().as_deref() != Some(staged.path())));
+    assert_eq!(staged.digest(), (hash::md5(b"hello"), 5));
+    let lay = staged.path().to_owned();
+    let (digest, _) = staged.finish(None).unwrap();
+    assert_eq!(store.read(&digest, Layout::V3).unwrap().unwrap(), b"hello");
+    assert!(!lay.exists());
+    let dropped = store.writer().unwrap().stage();
+    let lay = dropped.path().to_owned();
+    drop(dropped);
+    assert!(!lay.exists());
+}
+
+#[test]
+fn pruning_removes_what_dead_processes_left() {
+    let (dir, store) = store();
+    let tmp = dir.path().join("tmp");
+    fs::create_dir_all(&tmp).unwrap();
+    let [old, fresh, foreign] = [".incoming-old", ".incoming-new", "other"].map(|n| tmp.join(n));
+    let long_ago = SystemTime::now() - 2 * ABANDONED;
+    for (at, time) in [(&old, long_ago), (&fresh, SystemTime::now()), (&foreign, long_ago)] {
+        File::create(at).unwrap().set_modified(time).unwrap();
+    }
+    store.prune(u64::MAX, &Cancel::default()).unwrap();
+    assert!(!old.exists() && fresh.exists() && foreign.exists());
+}

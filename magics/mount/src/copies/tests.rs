@@ -155,3 +155,49 @@ fn an_interrupt_leaves_nothing_behind() {
     assert_eq!(error.kind, Kind::Interrupted);
     assert!(left(dir.path()).is_empty());
 }
+
+#[test]
+fn files_of_untold_size_are_counted_as_they_come() {
+    /// Tells sizes neither in listings nor when asked.
+    struct Untold(Memory);
+    impl Source for Untold {
+        fn id(&self) -> String {
+            self.0.id()
+        }
+        fn list(&self, dir: &RepoPath, recursive: bool, cx: &Cx) -> Result<Vec<Entry>> {
+            self.0.list(dir, recursive, cx)
+        }
+        fn stat(&self, at: &RepoPath, cx: &Cx) -> Result<Entry> {
+            Ok(Entry { size: None, ..self.0.stat(at, cx)? })
+        }
+        fn read(&self, at: &RepoPath, cx: &Cx) -> Result<Vec<u8>> {
+            self.0.read(at, cx)
+        }
+        fn read_range(&self, at: &RepoPath, range: std::ops::Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+            self.0.read_range(at, range, cx)
+        }
+    }
+    let (dir, cx, streamed) = (tempfile::tempdir().unwrap(), Cx::silent("/"), Streamed::default());
+    let three = |id, seed| {
+        Untold(
+            Memory::new(id, [("a", 1), ("b/c", 1), ("d", seed)].map(|(n, s)| (n, noise(100, s))))
+                .without_sizes(),
+        )
+    };
+    let source = three("u@1", 1);
+    let mut plan = Plan::new(&source, &cx).unwrap();
+    plan.limit = 299;
+    let error = Copies::fill(&plan, &source, dir.path(), &streamed, &cx).err().unwrap();
+    assert_eq!(error.kind, Kind::Limit);
+    assert!(error.message.contains("300 B together"), "{error}");
+    assert!(left(dir.path()).is_empty());
+    plan.limit = 300;
+    let copies = Copies::fill(&plan, &source, dir.path(), &streamed, &cx).unwrap();
+    // What is kept counts as well when the folder moves on.
+    let next = three("u@2", 2);
+    let mut plan = Plan::new(&next, &cx).unwrap();
+    plan.limit = 299;
+    assert_eq!(copies.refresh(&plan, &next, &streamed, &cx).unwrap_err().kind, Kind::Limit);
+    plan.limit = 300;
+    assert_eq!(copies.refresh(&plan, &next, &streamed, &cx).unwrap(), 1);
+}

@@ -203,3 +203,38 @@ fn latency_is_hidden_by_the_window() {
     assert_eq!(seen.fetches, 360);
     assert!(seen.peak >= 16, "{}", seen.peak);
 }
+
+#[test]
+fn closing_one_handle_does_not_end_the_verification_for_another() {
+    // Far longer than what is read ahead, and so hashed, when the other handle is closed.
+    let len = 30 * 1024 * 1024 + 5;
+    let f = fixture(Memory::new("u@1", [("big", noise(len, 1))]).damage("big"));
+    let (one, two) = (f.open("big").unwrap(), f.open("big").unwrap());
+    let mut served = 0;
+    while served < 2 * BLOCK_BYTES {
+        served += f.reader.read(&one, served, 131_072).unwrap().len() as u64;
+    }
+    f.reader.close(&two);
+    let error = loop {
+        match f.reader.read(&one, served, 131_072) {
+            Ok(part) if part.is_empty() => panic!("served to its end"),
+            Ok(part) => served += part.len() as u64,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, Kind::Corrupt);
+    f.reader.close(&one);
+    let hashing = lock(&f.reader.0.hashing);
+    assert!(hashing.handles.is_empty() && hashing.running.is_empty());
+}
+
+#[test]
+fn the_last_handle_takes_an_unfinished_verification_with_it() {
+    let f = fixture(Memory::new("u@1", [("big", noise(11 * 1024 * 1024, 1))]));
+    let (one, two) = (f.open("big").unwrap(), f.open("big").unwrap());
+    f.reader.read(&one, 0, 10).unwrap();
+    f.reader.close(&one);
+    assert_eq!(lock(&f.reader.0.hashing).running.len(), 1);
+    f.reader.close(&two);
+    assert!(lock(&f.reader.0.hashing).running.is_empty());
+}

@@ -16,7 +16,14 @@ impl Opener for Folders {
     fn open(&self, url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<dyn Source>> {
         let RepoUrl::Local { path, rev } = url else { return Repositories.open(url, config, cx) };
         match rev {
-            Some(commit) => Ok(Arc::new(at_commit(path, commit)?)),
+            Some(commit) => {
+                let source = at_commit(path, commit)?;
+                match read(path, "kind")?.as_str() {
+                    "listless" => Ok(Arc::new(Listless { path: path.clone(), source, deaf: false })),
+                    "deaf" => Ok(Arc::new(Listless { path: path.clone(), source, deaf: true })),
+                    _ => Ok(Arc::new(source)),
+                }
+            }
             None => Ok(Arc::new(Branch { path: path.clone(), tip: RwLock::new(Arc::new(at_tip(path)?)) })),
         }
     }
@@ -33,6 +40,42 @@ fn at_commit(path: &Path, commit: &str) -> Result<Memory> {
 
 fn at_tip(path: &Path) -> Result<Memory> {
     at_commit(path, &commit(&read(path, "HEAD")?))
+}
+
+/// Never lists; leaves the file `listing` when it is asked to.
+struct Listless {
+    path: PathBuf,
+    source: Memory,
+    /// Takes no notice of an interrupt either.
+    deaf: bool,
+}
+
+impl Source for Listless {
+    fn id(&self) -> String {
+        self.source.id()
+    }
+
+    fn list(&self, _: &RepoPath, _: bool, cx: &Cx) -> Result<Vec<Entry>> {
+        std::fs::write(self.path.join("listing"), "").map_err(|e| Error::io(&self.path, &e))?;
+        loop {
+            if !self.deaf {
+                cx.cancel.check()?;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn stat(&self, path: &RepoPath, cx: &Cx) -> Result<Entry> {
+        self.source.stat(path, cx)
+    }
+
+    fn read(&self, path: &RepoPath, cx: &Cx) -> Result<Vec<u8>> {
+        self.source.read(path, cx)
+    }
+
+    fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        self.source.read_range(path, range, cx)
+    }
 }
 
 /// Follows the branch when it is refreshed, as the real one does.

@@ -6,6 +6,7 @@ use dds_core::engine::MountEngine;
 use dds_core::request as rq;
 use dds_core::{Config, Cx, Error, Outcome};
 use dds_mount::{Mounts, mount_point};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +111,35 @@ pub fn play_mount_process() {
     if std::env::args().nth(1).as_deref() == Some(dds_mount::child::ROLE) {
         // Ends the line that the test harness may have begun.
         println!();
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log_of(std::os::unix::process::parent_id()));
+        if let Ok(file) = file {
+            let _ = log::set_boxed_logger(Box::new(Log(file)));
+            log::set_max_level(log::LevelFilter::Warn);
+            log::warn!("listening");
+        }
         dds_mount::child_main_with(Arc::new(Folders));
     }
+}
+
+/// Where the mount processes that `pid` started write their warnings.
+pub fn log_of(pid: u32) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mount-{pid}.log"))
+}
+
+struct Log(std::fs::File);
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record) {
+        let line = format!("{} {}\n", record.target(), record.args());
+        let _ = (&self.0).write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
 }
