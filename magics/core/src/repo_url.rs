@@ -122,6 +122,9 @@ fn parse_hub(text: &str) -> Result<RepoUrl> {
     if host.is_empty() || host.chars().any(|c| c.is_control() || c.is_whitespace() || "\\?#@".contains(c)) {
         return Err(bad(text, "its host is not a host name"));
     }
+    if host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']') && port.parse::<u16>().is_err()) {
+        return Err(bad(text, "its port is not a number"));
+    }
     let credentials = userinfo.map(|u| {
         let (user, password) = u.split_once(':').unwrap_or((u, ""));
         Credentials { user: user.to_owned(), password: Secret::new(password) }
@@ -143,6 +146,10 @@ fn owner_repo_rev(text: &str, path: &str) -> Result<(String, String, Option<Stri
         Some((repo, rev)) => (repo, Some(checked(text, rev)?)),
         None => (rest, None),
     };
+    if owner.contains('@') {
+        // A password with a '/' in it: taken for an owner, it would be shown.
+        return Err(bad(text, "OWNER holds an '@'; give a password with a '/' by --token, not in the URL"));
+    }
     let repo = repo.trim_end_matches('/');
     if repo.contains('/') {
         return Err(bad(text, "there is more than OWNER/REPO"));
@@ -168,13 +175,16 @@ fn bad(text: &str, why: &str) -> Error {
     // only where it can hardly be one.
     let shown = match text.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((before, after)) if !is_plain(before) || after.contains('/') => format!("{scheme}://***@{after}"),
+            Some((before, after)) if !is_plain(before) || after.contains('/') => {
+                format!("{scheme}://***@{after}")
+            }
             _ => text.to_owned(),
         },
         None => text.to_owned(),
     };
     // The reason may quote a part.
-    let hidden = shown != text && why.starts_with('"') && !shown.contains(why.split('"').nth(1).unwrap_or(""));
+    let hidden =
+        shown != text && why.starts_with('"') && !shown.contains(why.split('"').nth(1).unwrap_or(""));
     let why = if hidden { "a part of it is not a name" } else { why };
     Error::usage(format!("not a repository URL: {shown:?}: {why}"))
         .hint("write http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or the path of a local Git repository")
@@ -185,7 +195,8 @@ fn bad(text: &str, why: &str) -> Error {
 fn is_plain(text: &str) -> bool {
     let parts: Vec<&str> = text.split('/').collect();
     let [host, _, _] = parts.as_slice() else { return false };
-    let local = |h: &str| h.parse::<std::net::SocketAddr>().is_ok() || h.strip_prefix("localhost") == Some("");
+    let local =
+        |h: &str| h.parse::<std::net::SocketAddr>().is_ok() || h.strip_prefix("localhost") == Some("");
     let port = host.strip_prefix("localhost:").is_some_and(|p| p.parse::<u16>().is_ok());
     !text.contains('@') && (local(host) || port || host.contains('.') && !host.contains(':'))
 }
@@ -251,6 +262,7 @@ mod tests {
             "https://user:x/s3cret%/y@hub.example/o/r",
             "https://user:s3cret/x/y/z@hub.example/o/r",
             "https://s3cret/x@y@hub.example/o",
+            "https://user:s3cret/x/y@hub.example/o/r",
         ] {
             let e = RepoUrl::parse(broken).unwrap_err();
             assert!(!format!("{e} {e:?}").contains("s3cret"), "{e}");

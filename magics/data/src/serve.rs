@@ -292,7 +292,8 @@ fn refuse(e: &Error) -> Response<Body> {
 /// Whether the message is the operating system's, with a path of this machine: repository paths are
 /// relative.
 fn tells_of_this_machine(e: &Error) -> bool {
-    e.message.starts_with('/') || e.message.contains(": /") || e.message.contains("(os error ")
+    let told = &e.message;
+    e.kind != Kind::Usage && (told.starts_with('/') || told.contains(": /") || told.contains("(os error "))
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {

@@ -332,7 +332,9 @@ fn temporary_in(dir: &Path) -> Result<tempfile::NamedTempFile> {
 fn is_abandoned(file: &Path) -> bool {
     let ours = file.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(TEMPORARY_PREFIX));
     let written = || fs::symlink_metadata(file).ok()?.modified().ok();
-    ours && written().and_then(|t| SystemTime::now().duration_since(t).ok()).is_some_and(|age| age > ABANDONED)
+    ours && written()
+        .and_then(|t| SystemTime::now().duration_since(t).ok())
+        .is_some_and(|age| age > ABANDONED)
 }
 
 /// fsync, rename, fsync of the folder.

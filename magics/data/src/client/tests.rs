@@ -171,7 +171,9 @@ fn no_secret_in_any_error() {
     inner.put_page(&raw_url("x"), leaking);
     let e = get(&client(Arc::new(inner.clone()), auth), "x", None).unwrap_err();
     assert_eq!(e.kind, Kind::Unauthorized);
-    assert!(e.hint.as_deref().unwrap().contains("pass --token, or set DAGSHUB_CLIENT_HOST=http://hub.test together with DAGSHUB_USER_TOKEN"));
+    assert!(e.hint.as_deref().unwrap().contains(
+        "pass --token, or set DAGSHUB_CLIENT_HOST=http://hub.test together with DAGSHUB_USER_TOKEN"
+    ));
     assert_eq!(inner.seen()[0].headers[AUTHORIZATION], format!("Bearer {secret}"));
     assert!(!format!("{:?}", inner.seen()).contains(secret), "the header is marked sensitive");
 }

@@ -96,7 +96,13 @@ struct Remote {
 fn remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Remote> {
     if let RepoUrl::Local { path, .. } = url {
         let path = cx.absolute(path);
-        return Ok(Remote { url: path.display().to_string(), secret_config: Vec::new(), secret: None, token_hint: String::new() });
+        let token_hint = "check the folder's own settings".to_owned();
+        return Ok(Remote {
+            url: path.display().to_string(),
+            secret_config: Vec::new(),
+            secret: None,
+            token_hint,
+        });
     }
     let client = connect(url, config)?;
     let asking = client.clone();

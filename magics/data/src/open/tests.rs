@@ -138,7 +138,10 @@ fn the_token_is_needed_and_goes_only_where_it_belongs() {
     let refused = open_with(url(&server), &config).unwrap_err();
     assert_eq!(refused.kind, Kind::Unauthorized);
     let hint = refused.hint.unwrap();
-    assert!(hint.contains("--token") && hint.contains(&format!("DAGSHUB_CLIENT_HOST={}", server.url())), "{hint}");
+    assert!(
+        hint.contains("--token") && hint.contains(&format!("DAGSHUB_CLIENT_HOST={}", server.url())),
+        "{hint}"
+    );
     let own = Config { dagshub_host: server.url(), ..sample.config("cache") };
     let hint = open_with(url(&server), &own).unwrap_err().hint.unwrap();
     assert_eq!(hint, "set DAGSHUB_USER_TOKEN or pass --token");

@@ -236,6 +236,8 @@ impl Source for Memory {
                 Some(Some(bytes)) => break bytes.clone(),
                 Some(None) => state = self.shared.changed.wait(state).unwrap(),
                 None => {
+                    // Announced, but nobody has begun: the reader does it.
+                    state.queue.retain(|other| other != path);
                     drop(state);
                     break self.fetch(&file.bytes);
                 }
