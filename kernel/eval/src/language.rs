@@ -24,6 +24,8 @@ impl Engine {
                 return Completions::default();
             }
         };
+        // rust-analyzer offers a name once for each trait or receiver that has it.
+        let mut seen = std::collections::HashSet::new();
         let items = found
             .completions
             .into_iter()
@@ -33,6 +35,7 @@ impl Engine {
                 let (text, signature) = name_and_signature(&item.code, &item.label);
                 Completion { text, kind: item.kind.to_owned(), signature }
             })
+            .filter(|item| seen.insert(item.text.clone()))
             .collect();
         Completions {
             start: char_offset(code, found.start_offset),

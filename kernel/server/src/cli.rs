@@ -141,10 +141,14 @@ fn run_kernel(file: &Path, cwd: &Path) -> Result<()> {
     std::process::exit(0);
 }
 
+/// What is logged unless `DDS_LOG` says otherwise. fuser warns when it finds a mount already taken off,
+/// which is how every mount of ours ends.
+const DEFAULT_LOG: &str = "warn,fuser=error";
+
 /// Logs go to stderr; `DDS_LOG` chooses what, in the syntax of `RUST_LOG`.
 fn start_log() {
-    let filter = std::env::var("DDS_LOG").unwrap_or_else(|_| "warn".into());
+    let filter = std::env::var("DDS_LOG").unwrap_or_else(|_| DEFAULT_LOG.into());
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(DEFAULT_LOG));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

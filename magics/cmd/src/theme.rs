@@ -34,7 +34,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "show" => {
             &["show photos/birds/001.jpg photos/birds/002.jpg", "show photos/birds -n 9 --out birds.png"]
         }
-        "upload" => &["upload new.jpg --to photos/birds -m 'One more bird'"],
+        "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
         "data" => match door {
             Door::Cell => &[

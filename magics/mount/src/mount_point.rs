@@ -132,8 +132,10 @@ impl Target {
         {
             let shown = other.dir.display();
             return Err(match other.dir == real && missing.is_empty() {
-                true => Error::usage(format!("{shown} is mounted already"))
-                    .hint(format!("type `%dds unmount {shown}` first, or mount on another folder")),
+                true => Error::usage(format!("{shown} is mounted already")).hint(format!(
+                    "another kernel or shell holds it: mount on another folder, or end it in a shell with \
+                         `dds unmount {shown}`"
+                )),
                 false => Error::usage(format!("{} lies inside the mounted folder {shown}", dir.display()))
                     .hint("mount on a folder outside it"),
             });

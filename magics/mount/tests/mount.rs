@@ -429,7 +429,12 @@ impl Owner {
         for folder in [&session.root, &repo] {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
         }
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        // Another user may not reach the build folder. `cp` writes it, so that no thread of ours that
+        // starts a process just now holds it open for writing, which would refuse its execution.
+        let program = session.root.join("owner");
+        let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap();
+        assert!(copied.success());
+        let mut command = Command::new(program);
         command
             .arg("__owner")
             .env("TEST_REPO", &repo)

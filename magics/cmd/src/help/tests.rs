@@ -44,7 +44,7 @@ Flags
   --token TOKEN        Access token (better: DAGSHUB_USER_TOKEN); never printed
 
 Example
-  %dds upload new.jpg --to photos/birds -m 'One more bird'"
+  %dds upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"
     );
 }
 

@@ -139,10 +139,16 @@ fn target(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Target> {
     Ok((with_token(url, &data.config.dagshub_host, token), dir, source))
 }
 
-/// A path inside the working tree of a repository of this machine.
+/// A path inside the working tree of a repository of this machine. Like Git, it does not look beyond the
+/// file system that `at` is on: a folder mounted by another process is not part of the tree around it.
 fn local_repository(at: &Path) -> Result<Target> {
+    let device = |dir: &Path| std::fs::metadata(dir).ok().map(|m| std::os::unix::fs::MetadataExt::dev(&m));
+    let here = at.ancestors().find_map(device);
     let mut root = Some(at);
     while let Some(dir) = root {
+        if device(dir).is_some_and(|d| Some(d) != here) {
+            break;
+        }
         if dir.join(".git").exists() {
             let below = at.strip_prefix(dir).unwrap_or(Path::new(""));
             let text =
@@ -151,8 +157,9 @@ fn local_repository(at: &Path) -> Result<Target> {
         }
         root = dir.parent();
     }
-    Err(Error::usage(format!("{} is neither in a mount nor in a Git repository", at.display()))
-        .hint("give --to URL[@BRANCH][:PATH], or a folder inside a mount (`dds mounts` lists them)"))
+    Err(Error::usage(format!("{} is neither in a mount nor in a Git repository", at.display())).hint(
+        "give --to URL[@BRANCH][:PATH]; a folder inside a mount will do in the notebook that mounted it",
+    ))
 }
 
 fn with_token(url: RepoUrl, host: &str, token: Option<Secret>) -> RepoUrl {

@@ -27,6 +27,8 @@ pub const MAX_CACHE_BYTES: u64 = 20 << 30;
 const LISTING_WIDTH: usize = 32;
 /// Entries remembered of one commit.
 const MAX_KNOWN: usize = 10_000_000;
+/// Most whole listings that a refresh asks for again.
+const MAX_TREES: usize = 8;
 
 /// Bounds that tests make small.
 #[derive(Clone, Copy, Debug)]
@@ -111,8 +113,16 @@ impl Hub {
         if tip == self.commit() {
             return Ok(false);
         }
+        let trees = self.pinned().listed_trees();
         let next = Arc::new(Pinned::new(tip, &self.remote));
         *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = next;
+        // What was listed whole is listed again, since only listed files can be fetched ahead. A folder
+        // that is gone is no error here: whoever asks for it is told.
+        for dir in trees {
+            if let Err(e) = self.list(&dir, true, cx) {
+                tracing::debug!("{dir}: not listed again: {e}");
+            }
+        }
         Ok(true)
     }
 
@@ -256,6 +266,16 @@ impl Pinned {
             above = at.parent();
         }
         None
+    }
+
+    /// The folders that were listed with all that is below them; at most [`MAX_TREES`].
+    fn listed_trees(&self) -> Vec<RepoPath> {
+        let known = lock(&self.known);
+        let mut trees: Vec<RepoPath> =
+            known.listings.keys().filter(|(_, deep)| *deep).map(|(dir, _)| dir.clone()).collect();
+        trees.sort();
+        trees.truncate(MAX_TREES);
+        trees
     }
 
     fn remember(&self, dir: &RepoPath, recursive: bool, entries: &[Entry]) {

@@ -275,6 +275,22 @@ fn only_listed_files_are_fetched_ahead() {
 }
 
 #[test]
+fn what_was_listed_is_fetched_ahead_after_a_refresh_too() {
+    let sample = Sample::new();
+    let server = sample.serve(ServeOptions::default());
+    let transport = Counting::new();
+    let hub = hub(&sample, &server, transport.clone(), Settings::default());
+    let (cx, at) = (sample.cx(), path("data/set/plain.jpg"));
+    hub.list(&path("data/set"), true, &cx).unwrap();
+    commit_file(&sample, "new one.jpg", b"new");
+    assert!(hub.refresh(&cx).unwrap());
+    hub.announce(&[at.clone()]);
+    until("the announced file", || transport.raws() == 1);
+    assert_eq!(hub.read(&at, &cx).unwrap(), content("plain.jpg"));
+    assert_eq!(transport.raws(), 1, "read from what was fetched ahead");
+}
+
+#[test]
 fn a_size_beyond_all_bounds_is_refused() {
     let base = "http://hub.test/api/v1/repos/o/r";
     let commit = "0123456789abcdef0123456789abcdef01234567";
