@@ -10,11 +10,21 @@ for (const form of document.querySelectorAll("form[data-form]")) {
   for (const input of form.querySelectorAll("input[type=file]")) {
     input.addEventListener("change", () => checkSize(input));
   }
+  // An answer belongs to what was sent: it does not stay beside something else.
+  for (const type of ["input", "change"]) {
+    form.addEventListener(type, () => clearAnswer(form));
+  }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     send(form);
   });
   form.addEventListener("reset", () => images.forEach((f) => f.show(null)));
+}
+
+function clearAnswer(form) {
+  const result = form.closest(".form").querySelector("[data-result]");
+  result.classList.remove("fresh");
+  result.replaceChildren();
 }
 
 function checkSize(input) {

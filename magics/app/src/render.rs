@@ -7,14 +7,16 @@
 pub mod ansi;
 pub mod form;
 pub mod markdown;
+mod privacy;
 pub mod sanitize;
 
 use crate::notebook::{Cell, CellKind, Notebook, Output};
 use base64::Engine as _;
 use dds_core::form::{Answer, FORM_MIME, Form};
-use dds_core::mime::escape_html as esc;
+use dds_core::mime::{escape_html as esc, printable};
 use dds_core::{Error, MimeBundle};
 use markdown::Pictures;
+pub(crate) use privacy::Places;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -385,14 +387,17 @@ pub(crate) fn sentence(text: &str) -> String {
     out
 }
 
-/// A friendly box: what happened, why, what to do; the technical part is folded away.
+/// A friendly box: what happened, why, what to do; the technical part is folded away. A hint that
+/// names a command of ours is for authors and left out.
 pub fn problem_html(title: &str, message: &str, hint: Option<&str>, details: &str) -> String {
     let mut out = format!("<div class=\"problem\"><p class=\"problem-title\">{}</p>", esc(title));
     if !message.trim().is_empty() {
-        let _ = write!(out, "<p class=\"problem-message\">{}</p>", esc(&sentence(&bounded(message))));
+        let _ =
+            write!(out, "<p class=\"problem-message\">{}</p>", esc(&printable(&sentence(&bounded(message)))));
     }
-    if let Some(h) = hint {
-        let _ = write!(out, "<p class=\"problem-hint\">{}</p>", esc(&sentence(h)));
+    if let Some(h) = hint.filter(|h| !privacy::for_authors(h)) {
+        let text = if privacy::quotes_a_command(h) { h.trim().to_owned() } else { sentence(h) };
+        let _ = write!(out, "<p class=\"problem-hint\">{}</p>", esc(&printable(&text)));
     }
     if !details.trim().is_empty() {
         let _ = write!(

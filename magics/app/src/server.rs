@@ -19,7 +19,7 @@ use crate::exec::{ExecReport, OnCell};
 use crate::kernel::KernelLauncher;
 use crate::kernel::process::ProcessLauncher;
 use crate::notebook::Notebook;
-use crate::render::{self, Page};
+use crate::render::{self, Page, Places};
 use axum::extract::DefaultBodyLimit;
 use bytes::Bytes;
 use dds_core::{Cancel, Config, Error, Kind, Result, Secret};
@@ -198,7 +198,8 @@ pub async fn serve_with(
         }
         None => None,
     };
-    let notice = trial.problem.as_ref().map(stopped_notice);
+    let places = Places::new(&folder, staging.path());
+    let notice = trial.problem.clone().map(|e| stopped_notice(&places.hide_in_error(e)));
     let title = notebook.file_stem().map_or_else(|| "Notebook".into(), |s| s.to_string_lossy().into_owned());
     let page = Page::render(&trial.notebook, &title, &pictures::FolderPictures { folder }, notice.as_deref());
 
@@ -219,6 +220,7 @@ pub async fn serve_with(
         page,
         visitors: visitors.clone(),
         staging: staging.path().to_owned(),
+        places,
         receiving: Semaphore::new(routes::MAX_RECEIVING),
     });
     let (stop, stopped) = watch::channel(false);

@@ -101,6 +101,9 @@ pub(crate) fn body(door: Door, command: &Command) -> String {
             text.push_str(&hanging(&format!("  {head:<20} "), about.split(' '), 23));
         }
     }
+    if let Some(more) = command.get_after_help() {
+        text.push_str(&format!("\n{more}\n"));
+    }
     let examples = examples(door, command.get_name());
     if !examples.is_empty() {
         text.push_str(if examples.len() == 1 { "\nExample\n" } else { "\nExamples\n" });

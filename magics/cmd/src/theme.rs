@@ -52,7 +52,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "predict" => &["predict new.jpg --model birds-model"],
         "app" => match door {
             Door::Cell => &[
-                "app\ntitle = \"Which bird?\"\nrun = [\"predict\", \"$photo\"]\n\n[[field]]\nname = \"photo\"\nkind = \"image\"",
+                "app\ntitle = \"Which bird?\"\nrun = [\"predict\", \"$photo\", \"--top=$k\"]\n\n[[field]]\nname = \"photo\"\nkind = \"image\"\n\n[[field]]\nname = \"k\"\nkind = \"number\"\nmin = 1\nmax = 9\ndefault = 3",
             ],
             Door::Shell => &["app birds.ipynb --port 8080"],
         },

@@ -69,6 +69,15 @@ pub(crate) fn explain(e: &clap::Error, door: Door, words: &[String]) -> Explaine
     let named = text(e, ContextKind::InvalidArg);
     let arg = find(command, &tree, &named);
     let value = text(e, ContextKind::InvalidValue);
+    if e.kind() == ErrorKind::UnknownArgument
+        && door == Door::Cell
+        && command.get_name() == "app"
+        && named.ends_with(".ipynb")
+    {
+        let error = Error::usage("a notebook is published from a shell, a cell declares a form of it")
+            .hint("type it in a shell: `dds app NOTEBOOK.ipynb`");
+        return Explained { error, arg: None };
+    }
     let flag = arg.map_or_else(|| shown_flag(&named), argument::flag);
     let mut meant = None;
     let message = match e.kind() {

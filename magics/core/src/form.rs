@@ -5,7 +5,7 @@
 //! fixed, or it is refused; it is never parsed as a command line and never reaches a Rust cell.
 
 use crate::{Error, MimeBundle, Result};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::collections::BTreeMap;
 
 /// MIME type under which a form travels in `display_data`; its value is a [`Form`] as JSON.
@@ -16,6 +16,16 @@ pub const FORM_COMM: &str = "dds.form";
 pub const MAX_FIELDS: usize = 32;
 /// Most characters of a text field's value.
 pub const MAX_TEXT: usize = 10_000;
+/// What `[[field]]` tables of a `%%dds app` cell take, for its help; lines of at most 96 columns.
+pub const FIELD_HELP: &str = "\
+Fields, one [[field]] table each, below the other keys
+  name                 Letters, digits and _; $name in run stands for what the visitor gave
+  kind                 image (the default), file, text, number, choice or checkbox
+  label                Shown to the visitor; the name by default
+  choices              What a choice offers: [\"birds\", \"fish\"]
+  default              Where the field starts: a text, a number, true or false
+  min, max             Bounds of a number
+  max_bytes            Largest upload of an image or a file, in bytes [default: 33554432]";
 /// Upload limit of a field that sets none, in bytes.
 pub const DEFAULT_UPLOAD_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -39,11 +49,46 @@ pub struct Field {
     pub kind: FieldKind,
     pub label: String,
     pub choices: Vec<String>,
+    /// As text; a number or a truth value is taken too: `default = 4` is `default = "4"`.
+    #[serde(deserialize_with = "scalar")]
     pub default: Option<String>,
     pub min: Option<f64>,
     pub max: Option<f64>,
     /// Largest upload in bytes, for `image` and `file`.
     pub max_bytes: Option<u64>,
+}
+
+/// A text, number or truth value as text; null is none.
+fn scalar<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<String>, D::Error> {
+    struct Scalar;
+
+    impl<'de> de::Visitor<'de> for Scalar {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a text, a number, true or false")
+        }
+        fn visit_str<E: de::Error>(self, v: &str) -> std::result::Result<Self::Value, E> {
+            Ok(Some(v.to_owned()))
+        }
+        fn visit_bool<E: de::Error>(self, v: bool) -> std::result::Result<Self::Value, E> {
+            Ok(Some(v.to_string()))
+        }
+        fn visit_i64<E: de::Error>(self, v: i64) -> std::result::Result<Self::Value, E> {
+            Ok(Some(v.to_string()))
+        }
+        fn visit_u64<E: de::Error>(self, v: u64) -> std::result::Result<Self::Value, E> {
+            Ok(Some(v.to_string()))
+        }
+        fn visit_f64<E: de::Error>(self, v: f64) -> std::result::Result<Self::Value, E> {
+            Ok(Some(v.to_string()))
+        }
+        fn visit_unit<E: de::Error>(self) -> std::result::Result<Self::Value, E> {
+            Ok(None)
+        }
+    }
+
+    from.deserialize_any(Scalar)
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -256,6 +301,34 @@ mod tests {
             ["predict", "/up/u1", "--top=5", "a b; $photo"]
         );
         assert_eq!(submit(&[]).unwrap()[2], "--top=3");
+    }
+
+    #[test]
+    fn a_default_is_a_text_a_number_or_a_truth_value() {
+        for (json, expected) in [
+            ("\"4\"", Some("4")),
+            ("4", Some("4")),
+            ("-4", Some("-4")),
+            ("0.5", Some("0.5")),
+            ("true", Some("true")),
+            ("null", None),
+        ] {
+            let field: Field = serde_json::from_str(&format!("{{\"default\": {json}}}")).unwrap();
+            assert_eq!(field.default.as_deref(), expected, "{json}");
+        }
+        let e = serde_json::from_str::<Field>("{\"default\": [4]}").unwrap_err();
+        assert!(e.to_string().contains("expected a text, a number, true or false"), "{e}");
+        assert_eq!(serde_json::from_str::<Field>("{}").unwrap(), Field::default());
+    }
+
+    #[test]
+    fn the_help_of_fields_names_each_key_and_fits() {
+        let keys = serde_json::to_value(Field::default()).unwrap();
+        for key in keys.as_object().unwrap().keys() {
+            assert!(FIELD_HELP.contains(key.as_str()), "{key}");
+        }
+        assert!(FIELD_HELP.contains(&DEFAULT_UPLOAD_BYTES.to_string()));
+        assert!(FIELD_HELP.lines().all(|l| l.chars().count() <= 96));
     }
 
     #[test]

@@ -298,6 +298,7 @@ pub struct Predict {
 /// Declare a form for the published app: its fields and the command it runs
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
+#[command(after_help = crate::form::FIELD_HELP)]
 pub struct FormCell {
     /// Title above the form
     #[arg(long, default_value = "")]

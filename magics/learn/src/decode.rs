@@ -44,6 +44,10 @@ fn decode_checked(name: &str, bytes: &[u8]) -> Result<RgbImage> {
     if bytes.is_empty() {
         return Err(not_an_image(name, "the file is empty"));
     }
+    if jpeg_ends_early(bytes) {
+        return Err(Error::new(Kind::Format, format!("{name}: not a complete JPEG: it ends early"))
+            .hint("copy or download the file again, or remove it"));
+    }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
@@ -70,6 +74,45 @@ fn decode_checked(name: &str, bytes: &[u8]) -> Result<RgbImage> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
     Ok(if image.color().has_alpha() { on_white(image) } else { image.into_rgb8() })
+}
+
+/// Whether this is a JPEG without its end: its decoder fills the missing part with grey and says
+/// nothing. The end-of-image marker must follow the start of the first scan; one before it belongs to
+/// a thumbnail. Coded data never contains that marker (ITU-T T.81, B.1.1.5), and bytes after it are
+/// allowed. What else is wrong with the file is the decoder's to say.
+fn jpeg_ends_early(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    let Some(mut rest) = bytes.strip_prefix(&[0xff, 0xd8]).filter(|r| r.starts_with(&[0xff])) else {
+        return false;
+    };
+    loop {
+        // Fill bytes and stray ones may stand before a marker.
+        let Some(at) = rest.windows(2).position(|w| w[0] == 0xff && w[1] != 0xff) else { return true };
+        let (marker, segment) = match rest.get(at + 1..) {
+            Some([marker, segment @ ..]) => (*marker, segment),
+            _ => return true,
+        };
+        match marker {
+            0xd9 => return false,
+            // Markers without a length.
+            0x00 | 0x01 | 0xd0..=0xd8 => {
+                rest = segment;
+                continue;
+            }
+            _ => {}
+        }
+        let [high, low, ..] = segment else { return true };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if length < 2 {
+            return false;
+        }
+        let Some(after) = segment.get(length..) else { return true };
+        if marker == START_OF_SCAN {
+            return !after.windows(2).rev().any(|w| w == END_OF_IMAGE);
+        }
+        rest = after;
+    }
 }
 
 /// Lays a transparent image on white: `c·α + 255·(1 − α)`, rounded.
@@ -159,6 +202,33 @@ mod tests {
         turned.append(&mut exif);
         turned.extend(&jpeg[2..]);
         assert_eq!(decode("a", &turned).unwrap().dimensions(), (10, 24));
+    }
+
+    #[test]
+    fn a_jpeg_that_ends_early_is_refused() {
+        let whole = encoded(&ramp().into(), ImageFormat::Jpeg);
+        // A thumbnail in the metadata has an end of its own, which does not count.
+        let mut jpeg = whole[..2].to_vec();
+        jpeg.extend([0xff, 0xe1]);
+        jpeg.extend(((whole.len() + 2) as u16).to_be_bytes());
+        jpeg.extend(&whole);
+        jpeg.extend(&whole[2..]);
+        assert!(decode("a.jpg", &jpeg).is_ok());
+        for cut in [1, 2, 30, whole.len() / 2, whole.len() - 2, jpeg.len() - 4] {
+            let e = decode("dir/a.jpg", &jpeg[..jpeg.len() - cut]).unwrap_err();
+            assert_eq!(
+                (e.kind, e.message.as_str()),
+                (Kind::Format, "dir/a.jpg: not a complete JPEG: it ends early"),
+                "{cut}"
+            );
+        }
+        let mut zeroed = jpeg.clone();
+        let end = zeroed.len();
+        zeroed[end - 20..].fill(0);
+        assert!(decode("a.jpg", &zeroed).is_err());
+        // Cameras append previews and padding.
+        jpeg.extend(b"\0\0trailing");
+        assert!(decode("a.jpg", &jpeg).is_ok());
     }
 
     #[test]

@@ -14,7 +14,9 @@ use dds_core::engine::LearnEngine;
 use dds_core::{Config, Cx, Error, Kind, Located, Outcome, Resolver, Result, request as rq};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use session::Session;
-use std::path::PathBuf;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The engine behind `show`, `data`, `batch`, `probe`, `confusion`, `top-losses`, `export`, `load`
@@ -60,13 +62,36 @@ impl Learn {
         }
     }
 
-    /// Writes the picture where `--out` says.
+    /// Writes the picture where `--out` says: to a name in `.png`, and over nothing but a PNG.
     fn write_picture(&self, png: &Png, out: Option<&String>, cx: &Cx) -> Result<()> {
-        match out {
-            Some(out) => write_file(&self.writable(out, cx)?, &png.bytes),
-            None => Ok(()),
+        let Some(out) = out else { return Ok(()) };
+        if !Path::new(out).extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
+            let why = format!("{out}: the picture is a PNG, and this name does not end in .png");
+            return Err(Error::usage(why).hint("write --out NAME.png"));
         }
+        let path = self.writable(out, cx)?;
+        if !replaceable(&path)? {
+            return Err(Error::usage(format!("{out}: exists and is not a PNG, so it is left as it is"))
+                .hint("write --out NAME.png with another name"));
+        }
+        write_file(&path, &png.bytes)
     }
+}
+
+/// Whether nothing is at `path`, or a file that begins as a PNG does.
+fn replaceable(path: &Path) -> Result<bool> {
+    const MAGIC: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+    // Looked at before it is opened: opening a pipe would wait for its other end.
+    match fs::metadata(path) {
+        // A missing folder is for the writing to report; a link to nowhere is not ours to replace.
+        Err(_) => return Ok(!path.is_symlink()),
+        Ok(found) if !found.is_file() => return Ok(false),
+        Ok(_) => {}
+    }
+    let mut start = Vec::new();
+    let file = fs::File::open(path).map_err(|e| Error::io(path, &e))?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|e| Error::io(path, &e))?;
+    Ok(start == MAGIC)
 }
 
 impl LearnEngine for Learn {

@@ -98,12 +98,24 @@ pub fn name_from(text: &str, fallback: &str) -> String {
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = |e: std::io::Error| Error::io(path, &e);
     let dir = path.parent().ok_or_else(|| Error::usage(format!("{}: not a file", path.display())))?;
-    let mut file = tempfile::Builder::new().prefix(".dds-").tempfile_in(dir).map_err(io)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".dds-").tempfile_in(dir).map_err(|e| not_begun(path, dir, &e))?;
     file.write_all(bytes).map_err(io)?;
     publish(file.as_file())?;
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|e| io(e.error))?;
     sync_dir(dir)
+}
+
+/// Why nothing can be written to `path` in `dir`. The text of `e` names the temporary file, which means
+/// nothing to the user, so only its kind is told.
+fn not_begun(path: &Path, dir: &Path, e: &std::io::Error) -> Error {
+    if e.kind() == std::io::ErrorKind::NotFound {
+        return Error::not_found(format!("{}: its folder does not exist", path.display()))
+            .hint(format!("make the folder first: mkdir -p '{}'", dir.display()));
+    }
+    Error::io(path, &e.kind().into())
+        .hint(format!("choose a folder that you may write to instead of {}", dir.display()))
 }
 
 /// Temporary files are made private; results are as readable as other files of the user.
@@ -127,7 +139,10 @@ pub fn write_folder(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let io = |e: std::io::Error| Error::io(dir, &e);
     let parent = dir.parent().ok_or_else(|| Error::usage(format!("{}: not a folder", dir.display())))?;
     fs::create_dir_all(parent).map_err(io)?;
-    let staged = tempfile::Builder::new().prefix(".dds-").tempdir_in(parent).map_err(io)?;
+    let staged = tempfile::Builder::new()
+        .prefix(".dds-")
+        .tempdir_in(parent)
+        .map_err(|e| not_begun(dir, parent, &e))?;
     let fresh = staged.path().join("new");
     fs::create_dir(&fresh).map_err(io)?;
     for (name, bytes) in files {

@@ -259,6 +259,9 @@ fn broken_images_are_named_and_left_out() {
     let dir = b.work("pictures");
     coloured(&dir, 10);
     std::fs::write(dir.join("red/broken.jpg"), b"<html>404 not found").unwrap();
+    image::RgbImage::new(64, 64).save(dir.join("red/cut.jpg")).unwrap();
+    let jpeg = std::fs::read(dir.join("red/cut.jpg")).unwrap();
+    std::fs::write(dir.join("red/cut.jpg"), &jpeg[..jpeg.len() - 10]).unwrap();
     std::fs::write(dir.join("blue/zero.png"), b"").unwrap();
     std::fs::write(dir.join("blue/notes.txt"), b"no image").unwrap();
     std::fs::create_dir(dir.join(".ipynb_checkpoints")).unwrap();
@@ -266,25 +269,27 @@ fn broken_images_are_named_and_left_out() {
     std::fs::copy(dir.join("red/00 größe.png"), dir.join("stray.png")).unwrap();
 
     let data = b.learn.data(&rq::Data { path: "pictures".into(), ..Default::default() }, &b.cx).unwrap();
-    assert_eq!(data.json["images"], 22);
+    assert_eq!(data.json["images"], 23);
     assert_eq!(data.json["other_files"], 1);
     let warnings = data.json["warnings"].to_string();
     assert!(warnings.contains("stray.png") && data.detail.contains("warning"), "{warnings}");
     let probe = b.learn.probe(&rq::Probe::default(), &b.cx).unwrap();
     let skipped = probe.json["skipped"].as_array().unwrap();
-    assert_eq!(skipped.len(), 2);
+    assert_eq!(skipped.len(), 3);
     assert!(
         probe.detail.contains("red/broken.jpg: not an image: it looks like a web page"),
         "{}",
         probe.detail
     );
+    let cut = "cut.jpg: not a complete JPEG: it ends early";
+    assert!(probe.detail.contains(&format!("red/{cut}")), "{}", probe.detail);
     assert_eq!(probe.json["accuracy"], 1.0);
 
     let shown = b
         .learn
         .show(&rq::Show { targets: vec!["pictures".into()], size: 96, max: 16, ..Default::default() }, &b.cx)
         .unwrap();
-    assert_eq!(shown.json["found"], 23);
+    assert_eq!(shown.json["found"], 24);
     let e = b
         .learn
         .show(
@@ -302,8 +307,46 @@ fn broken_images_are_named_and_left_out() {
     let got = b.learn.predict(&mixed, &b.cx).unwrap();
     assert_eq!(
         (got.json["predictions"].as_array().unwrap().len(), got.json["failed"].as_array().unwrap().len()),
-        (10, 1)
+        (10, 2)
     );
+    assert!(got.json["failed"].to_string().contains(cut), "{}", got.json);
+}
+
+#[test]
+fn a_picture_replaces_nothing_but_a_picture() {
+    let b = bench(1);
+    coloured(&b.work("two"), 2);
+    let show = |out: &str| {
+        let targets = vec!["two".into()];
+        let out = Some(out.to_owned());
+        b.learn.show(&rq::Show { targets, size: 32, max: 4, out, ..Default::default() }, &b.cx)
+    };
+    let hint = |e: &dds_core::Error| e.hint.clone().unwrap_or_default();
+    for name in ["notes.ipynb", "plain", "png", ".png", "a.png.txt"] {
+        std::fs::write(b.work(name), b"precious").unwrap();
+        let e = show(name).unwrap_err();
+        assert!(e.kind == Kind::Usage && hint(&e) == "write --out NAME.png", "{e:?}");
+        assert_eq!(std::fs::read(b.work(name)).unwrap(), b"precious");
+    }
+    std::fs::write(b.work("text.png"), b"precious").unwrap();
+    std::fs::create_dir(b.work("folder.png")).unwrap();
+    for name in ["text.png", "folder.png"] {
+        let e = show(name).unwrap_err();
+        assert!(e.kind == Kind::Usage && e.message.starts_with(name) && hint(&e).contains("--out"), "{e:?}");
+    }
+    assert_eq!(std::fs::read(b.work("text.png")).unwrap(), b"precious");
+
+    let e = show("missing/folder/x.png").unwrap_err();
+    assert!(e.kind == Kind::NotFound && e.message.contains("missing/folder/x.png"), "{e:?}");
+    assert!(!e.message.contains(".dds-") && hint(&e).contains("make the folder"), "{e:?}");
+    let e = show("text.png/x.png").unwrap_err();
+    assert!(e.message.contains("text.png/x.png") && !e.message.contains(".dds-"), "{e:?}");
+
+    // A picture of before is replaced, whatever the case of its suffix.
+    std::fs::copy(b.work("two/red/00 größe.png"), b.work("X.PNG")).unwrap();
+    let before = std::fs::read(b.work("X.PNG")).unwrap();
+    show("X.PNG").unwrap();
+    assert_ne!(std::fs::read(b.work("X.PNG")).unwrap(), before);
 }
 
 #[test]

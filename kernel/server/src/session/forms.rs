@@ -177,12 +177,21 @@ fn inside(value: &str, cwd: &Path) -> Result<()> {
         return Err(refused());
     }
     // The notebook's code is hidden, and so is what begins with a dot: `.git`, `.dds`, `.env`.
-    if path.components().any(|name| name.starts_with('.') || name.ends_with(".ipynb")) {
-        return Err(Error::usage("the text may not name a hidden file or a notebook"));
+    let hidden = |name: &str| name.starts_with('.') || name.ends_with(".ipynb");
+    let kept_back = || Error::usage("the text may not name a hidden file or a notebook");
+    if path.components().any(hidden) {
+        return Err(kept_back());
     }
     let root = cwd.canonicalize().map_err(|e| Error::io(cwd, &e))?;
     match root.join(path.as_str()).canonicalize() {
-        Ok(real) if real.starts_with(&root) => Ok(()),
+        Ok(real) => {
+            let below = real.strip_prefix(&root).map_err(|_| refused())?;
+            // A plain name may be a link to what is hidden.
+            match below.iter().any(|name| hidden(&name.to_string_lossy())) {
+                true => Err(kept_back()),
+                false => Ok(()),
+            }
+        }
         // What does not exist is the command's to report.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(refused()),

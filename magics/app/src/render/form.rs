@@ -79,6 +79,8 @@ fn push_field(f: &Field, id: &str, html: &mut String) {
         }
         FieldKind::Text => {
             let _ = write!(html, "<div class=\"field\"><label for=\"{id}\">{label}</label>");
+            // `default = ""` says that nothing may be given.
+            let required = if f.default.is_none() { " required" } else { "" };
             if default.contains('\n') {
                 let _ = write!(
                     html,
@@ -89,7 +91,7 @@ fn push_field(f: &Field, id: &str, html: &mut String) {
                 let _ = write!(
                     html,
                     "<input type=\"text\" id=\"{id}\" name=\"{name}\" maxlength=\"{MAX_TEXT}\" value=\"{}\" \
-                     autocomplete=\"off\"></div>",
+                     autocomplete=\"off\"{required}></div>",
                     esc(default)
                 );
             }

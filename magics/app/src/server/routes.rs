@@ -7,7 +7,7 @@ use super::gate::{Gate, Pass, Refused};
 use super::upload::{self, Refusal};
 use super::visitors::{Denied, Visitors};
 use crate::render::form::path_segment;
-use crate::render::{self, Page};
+use crate::render::{self, Page, Places};
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -43,6 +43,8 @@ pub(crate) struct App {
     pub front: Bytes,
     pub visitors: Arc<Visitors>,
     pub staging: PathBuf,
+    /// What answers do not show.
+    pub places: Places,
     pub receiving: Semaphore,
 }
 
@@ -126,7 +128,7 @@ fn find_form<'a>(app: &'a App, segment: &str) -> Option<(usize, &'a Form)> {
 async fn post_form(app: &Arc<App>, index: usize, form: Form, request: Request, json: bool) -> Response {
     let ids: Vec<String> = app.gate.visitor_ids(request.headers()).map(str::to_owned).collect();
     let (session, status, html) = match receive(app, &form, request).await {
-        Err(r) => (None, r.status, render::error_html(&r.error)),
+        Err(r) => (None, r.status, render::error_html(&app.places.hide_in_error(r.error))),
         Ok(received) => {
             let (session, outcome) = app.visitors.submit(ids, form.clone(), index, received).await;
             let (status, html) = match outcome {
@@ -136,9 +138,9 @@ async fn post_form(app: &Arc<App>, index: usize, form: Form, request: Request, j
                     } else {
                         StatusCode::OK
                     };
-                    (status, render::answer_html(&answer))
+                    (status, render::answer_html(&app.places.hide_in_answer(answer)))
                 }
-                Err(Denied::Failed(e)) => (status_of(&e), render::error_html(&e)),
+                Err(Denied::Failed(e)) => (status_of(&e), render::error_html(&app.places.hide_in_error(e))),
                 Err(Denied::Full) => (StatusCode::SERVICE_UNAVAILABLE, render::error_html(&full())),
                 Err(Denied::Busy) => {
                     let e = Error::new(Kind::Limit, "your last forms are still being worked on")

@@ -128,6 +128,7 @@ fn a_form_is_accessible_and_works_without_script() {
         {"name": "k", "kind": "number", "min": 1, "max": 9, "default": "3"},
         {"name": "c", "kind": "choice", "choices": ["a", "b&c"], "default": "b&c"},
         {"name": "yes", "kind": "checkbox", "default": "true"},
+        {"name": "must", "kind": "text"},
     ]);
     let nb = with_outputs(json!([
         {"output_type": "display_data", "metadata": {}, "data": {FORM_MIME: form("f 1", fields), "text/plain": "FALLBACK"}},
@@ -144,7 +145,9 @@ fn a_form_is_accessible_and_works_without_script() {
     assert!(html.contains("value=\"&lt;x&gt;\"") && html.contains("A &quot;note&quot;"));
     assert!(html.contains("min=\"1\" max=\"9\"") && html.contains("<option value=\"b&amp;c\" selected>"));
     // Every control has a label of its own.
-    for i in 0..6 {
+    assert!(html.contains("name=\"must\" maxlength=\"10000\" value=\"\" autocomplete=\"off\" required>"));
+    assert!(html.contains("value=\"&lt;x&gt;\" autocomplete=\"off\">"));
+    for i in 0..7 {
         assert_eq!(html.matches(&format!("for=\"f0-{i}\"")).count(), 1);
         assert_eq!(html.matches(&format!(" id=\"f0-{i}\"")).count(), 1);
     }

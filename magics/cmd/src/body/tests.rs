@@ -50,13 +50,14 @@ fn positionals_lists_and_booleans() {
 #[test]
 fn a_form_with_its_fields() {
     let body = "title = \"T\"\nrun = [\"predict\", \"$photo\", \"--model\", \"m\"]\n\n[[field]]\nname = \"photo\"\n\
-                kind = \"image\"\n[[field]]\nname = \"k\"\nkind = \"number\"\nmin = 1\n";
+                kind = \"image\"\n[[field]]\nname = \"k\"\nkind = \"number\"\nmin = 1\ndefault = 4\n";
     let line = parse(&words("app --submit Go"), body, 2).unwrap();
     let Some(CellCommand::App(form)) = line.command else { panic!() };
     assert_eq!((form.title.as_str(), form.submit.as_str()), ("T", "Go"));
     assert_eq!(form.run, ["predict", "$photo", "--model", "m"]);
     assert_eq!(form.field.len(), 2);
     assert_eq!((form.field[1].kind, form.field[1].min), (FieldKind::Number, Some(1.0)));
+    assert_eq!(form.field[1].default.as_deref(), Some("4"));
 }
 
 #[test]

@@ -44,6 +44,9 @@ fn app_means_a_form_in_a_cell_and_a_server_in_a_shell() {
         panic!()
     };
     assert_eq!(form.run, ["predict", "$photo"]);
+    let e = cell(&words("app n.ipynb --port 8080")).unwrap_err();
+    assert!(e.message.starts_with("a notebook is published from a shell"), "{e:?}");
+    assert_eq!(e.hint.as_deref(), Some("type it in a shell: `dds app NOTEBOOK.ipynb`"));
     let Some(ShellCommand::App(app)) = shell(&words("app n.ipynb --port 8080")).unwrap().command else {
         panic!()
     };

@@ -69,3 +69,12 @@ fn html_help_is_escaped() {
         assert_eq!(html.matches('<').count(), 2, "{name}: {html}");
     }
 }
+
+#[test]
+fn a_forms_fields_are_explained_in_a_cell_only() {
+    let text = help(Door::Cell, Some("app")).unwrap().text();
+    for part in ["max_bytes", "image (the default), file, text, number, choice or checkbox", "default = 3"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!help(Door::Shell, Some("app")).unwrap().text().contains("[[field]]"));
+}

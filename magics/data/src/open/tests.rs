@@ -284,7 +284,7 @@ fn what_was_listed_is_fetched_ahead_after_a_refresh_too() {
     hub.list(&path("data/set"), true, &cx).unwrap();
     commit_file(&sample, "new one.jpg", b"new");
     assert!(hub.refresh(&cx).unwrap());
-    hub.announce(&[at.clone()]);
+    hub.announce(std::slice::from_ref(&at));
     until("the announced file", || transport.raws() == 1);
     assert_eq!(hub.read(&at, &cx).unwrap(), content("plain.jpg"));
     assert_eq!(transport.raws(), 1, "read from what was fetched ahead");

@@ -211,6 +211,16 @@ fn text_stays_inside_the_notebooks_folder() {
     for text in ["..", "/etc", "art/../..", "out", "out/uploads", "http://127.0.0.1/o/r", "--json", "x:y"] {
         assert!(send(text).error.is_some(), "{text}");
     }
+    std::fs::create_dir(work.join(".git")).unwrap();
+    std::fs::write(work.join(".git/config"), "x").unwrap();
+    std::fs::write(work.join("n.ipynb"), "{}").unwrap();
+    for (link, target) in [("git", ".git"), ("vis.txt", ".git/config"), ("code.txt", "n.ipynb")] {
+        std::os::unix::fs::symlink(work.join(target), work.join(link)).unwrap();
+    }
+    for text in [".git", "n.ipynb", "git", "git/config", "vis.txt", "code.txt"] {
+        let message = send(text).error.unwrap().message;
+        assert!(message.contains("may not name a hidden file or a notebook"), "{text}: {message}");
+    }
 }
 
 #[test]
