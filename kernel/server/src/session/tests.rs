@@ -214,7 +214,7 @@ pub(super) struct Bench {
 
 pub(super) fn bench_with(make: MakeEvaluator) -> Bench {
     let dir = tempfile::tempdir().unwrap();
-    let cwd = dir.path().join("work");
+    let cwd = dir.path().join("desk");
     let uploads = dir.path().join("uploads");
     std::fs::create_dir(&cwd).unwrap();
     std::fs::create_dir(&uploads).unwrap();
@@ -362,7 +362,7 @@ fn commands_do_not_wait_for_the_compiler() {
     });
     open(&gate);
     let value = cell.join().unwrap().unwrap().unwrap();
-    assert_eq!(value.plain(), b.dir.path().join("work").display().to_string());
+    assert_eq!(value.plain(), b.dir.path().join("desk").display().to_string());
 }
 
 #[test]
@@ -451,7 +451,7 @@ fn shell_lines_stream_and_report_their_end() {
     let b = bench();
     let (result, shown) = b.run("!printf 'a\\n'; printf 'ü' >&2; pwd");
     assert!(result.is_ok(), "{result:?}");
-    let cwd = b.dir.path().join("work").canonicalize().unwrap();
+    let cwd = b.dir.path().join("desk").canonicalize().unwrap();
     assert_eq!(shown.text(Stream::Stdout), format!("a\n{}\n", cwd.display()));
     assert_eq!(shown.text(Stream::Stderr), "ü");
     let e = b.error("!exit 3");
@@ -474,15 +474,15 @@ fn shell_lines_stream_and_report_their_end() {
 #[test]
 fn cd_moves_commands_shell_and_rust() {
     let b = bench();
-    let sub = b.dir.path().join("work/sub dir");
+    let sub = b.dir.path().join("desk/sub dir");
     std::fs::create_dir(&sub).unwrap();
     let (value, shown) = b.run("%dds cd 'sub dir'\n!pwd\nwhere");
     assert_eq!(value.unwrap().unwrap().plain(), sub.display().to_string());
-    assert!(shown.text(Stream::Stdout).trim().ends_with("/work/sub dir"));
+    assert!(shown.text(Stream::Stdout).trim().ends_with("/desk/sub dir"));
     let (_, shown) = b.run("%dds -C .. ls");
     assert_eq!(
         shown.displays()[0].metadata["dds"]["result"]["cwd"],
-        b.dir.path().join("work").to_str().unwrap()
+        b.dir.path().join("desk").to_str().unwrap()
     );
     assert_eq!(b.error("%dds cd nowhere").ename, "NotFound");
     std::fs::write(sub.join("file"), "").unwrap();
@@ -503,9 +503,9 @@ fn completion_and_inspection_are_shared_between_commands_and_rust() {
     wait_for("the evaluator", || !b.session.complete("a", 1).items.is_empty());
     let found = b.session.complete("x\n%dds ls\ny", 11);
     assert_eq!(found.items[0].text, "x\n       \ny");
-    std::fs::create_dir(b.dir.path().join("work/art")).unwrap();
-    std::fs::write(b.dir.path().join("work/art.txt"), "").unwrap();
-    std::fs::write(b.dir.path().join("work/.hidden"), "").unwrap();
+    std::fs::create_dir(b.dir.path().join("desk/art")).unwrap();
+    std::fs::write(b.dir.path().join("desk/art.txt"), "").unwrap();
+    std::fs::write(b.dir.path().join("desk/.hidden"), "").unwrap();
     let texts = |code: &str| {
         let items = b.session.complete(code, code.chars().count()).items;
         items.into_iter().map(|i| i.text).collect::<Vec<_>>()
@@ -515,7 +515,7 @@ fn completion_and_inspection_are_shared_between_commands_and_rust() {
         ["art/"].map(String::from).into_iter().chain(["art.txt".into()]).collect::<Vec<String>>()
     );
     assert_eq!(texts("%dds ls "), ["art/", "art.txt"]);
-    assert_eq!(texts("%dds ls ../work/ar"), ["../work/art/", "../work/art.txt"]);
+    assert_eq!(texts("%dds ls ../desk/ar"), ["../desk/art/", "../desk/art.txt"]);
     assert_eq!(texts("%dds predict x --model bi"), ["birds"]);
     assert!(b.session.inspect("%dds show", 7).unwrap().plain().starts_with("show: "));
     assert_eq!(b.session.inspect("vec", 1).unwrap().plain(), "toy");

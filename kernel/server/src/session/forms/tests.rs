@@ -201,7 +201,7 @@ fn text_stays_inside_the_notebooks_folder() {
     let code =
         "%%dds app\nrun = [\"ls\", \"$t\"]\n[[field]]\nname = \"t\"\nkind = \"text\"\nlabel = \"Folder\"\n";
     let id = form_id(&declare(&b, code).unwrap());
-    let work = b.dir.path().join("work");
+    let work = b.dir.path().join("desk");
     std::fs::create_dir(work.join("art")).unwrap();
     std::os::unix::fs::symlink(b.dir.path(), work.join("out")).unwrap();
     let send = |text: &str| ask(&b, json!({"form": id, "values": {"t": text}, "uploads": {}}));

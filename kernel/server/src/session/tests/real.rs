@@ -18,7 +18,7 @@ fn pictures(into: &Path) {
 
 fn real() -> (Arc<Session>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let (cwd, uploads) = (dir.path().join("work"), dir.path().join("uploads"));
+    let (cwd, uploads) = (dir.path().join("desk"), dir.path().join("uploads"));
     std::fs::create_dir_all(&cwd).unwrap();
     std::fs::create_dir_all(&uploads).unwrap();
     pictures(&cwd.join("art"));
@@ -56,7 +56,7 @@ fn from_files_to_a_form_that_classifies() {
     let shown = run(&session, "%dds show art/animals/000.jpg art/plants/000.jpg --out grid.png");
     assert_eq!(shown[0].metadata["dds"]["command"], "show");
     assert!(shown.iter().any(|b| b.data.contains_key("image/png")), "a picture is shown");
-    assert!(dir.path().join("work/grid.png").is_file());
+    assert!(dir.path().join("desk/grid.png").is_file());
 
     run(&session, "%%dds data --name two\npath = \"art\"\nsplit = \"every:4\"\nsize = 64");
     let probe = run(&session, "%dds probe --data two --name two");
@@ -71,7 +71,7 @@ fn from_files_to_a_form_that_classifies() {
         "%%dds app\nrun = [\"predict\", \"$photo\", \"--model\", \"two\"]\n[[field]]\nname = \"photo\"\nkind = \"image\"",
     );
     let id = form[0].data[FORM_MIME]["id"].clone();
-    std::fs::copy(dir.path().join("work/art/plants/003.jpg"), dir.path().join("uploads/u.jpg")).unwrap();
+    std::fs::copy(dir.path().join("desk/art/plants/003.jpg"), dir.path().join("uploads/u.jpg")).unwrap();
     std::fs::write(dir.path().join("uploads/not.jpg"), "no image").unwrap();
     let ask =
         |name: &str| forms::answer(&session, &json!({"form": id, "values": {}, "uploads": {"photo": name}}));
