@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     manifest.ancestors().nth(2).expect("kernel/server is two levels below the root").to_owned()
 }
 

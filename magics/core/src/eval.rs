@@ -1,6 +1,8 @@
 //! The seam between the kernel and whatever evaluates its code cells.
 
-use crate::{Cx, MimeBundle};
+use crate::{Cx, Error, Kind, MimeBundle, Result};
+use serde_json::Value;
+use std::sync::Arc;
 
 /// Which stream a piece of output belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,61 @@ pub trait CellSink: Send + Sync {
     fn display(&self, bundle: &MimeBundle);
     /// Shows `bundle` under `display_id`, or with `update` replaces what is shown under it.
     fn display_with_id(&self, bundle: &MimeBundle, display_id: &str, update: bool);
+    /// Takes away what the cell has shown; with `wait` only when it shows something new.
+    fn clear_output(&self, wait: bool) {
+        let _ = wait;
+    }
+    /// Asks the user for one line, without its line feed, and waits for it. With `password` the
+    /// front end does not show what is typed.
+    ///
+    /// # Errors
+    /// `Unavailable` when the front end takes no input, `Interrupted` when the user stops the cell.
+    fn input(&self, prompt: &str, password: bool) -> Result<String> {
+        let _ = (prompt, password);
+        Err(Error::new(Kind::Unavailable, "this front end takes no input")
+            .hint("run the cell in a notebook or console that asks for input"))
+    }
+    /// A comm message from the cells to the front end.
+    fn comm(&self, message: &CommMessage) {
+        let _ = message;
+    }
+}
+
+/// One message of a comm, in either direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommMessage {
+    pub comm_id: String,
+    pub kind: CommKind,
+    pub data: Value,
+    pub metadata: Value,
+    pub buffers: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommKind {
+    /// With the target that is to take it.
+    Open(String),
+    Message,
+    Close,
+}
+
+/// Where the front end's comm messages reach the cells. May be used while a cell runs.
+pub trait CommDoor: Send + Sync {
+    /// Targets that the cells have registered, which the front end may open.
+    fn targets(&self) -> Vec<String>;
+    /// Hands a message over and returns; what a callback prints or shows goes to `sink`.
+    ///
+    /// # Errors
+    /// `Unavailable` when the process of the cells is gone, `Limit` when too much waits for it.
+    fn deliver(&self, message: CommMessage, sink: Arc<dyn CellSink>) -> Result<()>;
+}
+
+/// What is known of the session without asking the evaluator: answers while a cell runs.
+pub trait Known: Send + Sync {
+    /// As [`Evaluator::complete`].
+    fn complete(&self, code: &str, cursor: usize) -> Completions;
+    /// As [`Evaluator::inspect`].
+    fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle>;
 }
 
 /// A cell that failed, in the words of Jupyter's `error` message.
@@ -49,7 +106,7 @@ pub trait Evaluator: Send {
     fn execute(
         &mut self,
         code: &str,
-        sink: &std::sync::Arc<dyn CellSink>,
+        sink: &Arc<dyn CellSink>,
         cx: &Cx,
     ) -> Result<Option<MimeBundle>, CellError>;
 
@@ -63,10 +120,26 @@ pub trait Evaluator: Send {
     fn display_text(&mut self, expr: &str, cx: &Cx) -> Result<String, CellError>;
 
     /// A handle that stops the running cell.
-    fn interrupter(&self) -> std::sync::Arc<dyn Interrupter>;
+    fn interrupter(&self) -> Arc<dyn Interrupter>;
 
     /// Sets the working folder of the process that runs the cells.
     fn set_cwd(&mut self, dir: &std::path::Path) -> Result<(), CellError>;
+
+    /// Sets (or with `None` removes) a variable in the environment of the process that runs the cells.
+    fn set_env(&mut self, name: &str, value: Option<&str>) -> Result<(), CellError> {
+        let _ = (name, value);
+        Ok(())
+    }
+
+    /// Answers from what is known while the evaluator is busy; none when it keeps no such knowledge.
+    fn known(&self) -> Option<Arc<dyn Known>> {
+        None
+    }
+
+    /// The way of comm messages into the cells; none when cells cannot have comms.
+    fn comms(&self) -> Option<Arc<dyn CommDoor>> {
+        None
+    }
 }
 
 pub trait Interrupter: Send + Sync {

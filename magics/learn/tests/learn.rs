@@ -21,7 +21,10 @@ impl Resolver for Plain {
 }
 
 fn clipart() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../notebooks/data/clipart").canonicalize().unwrap()
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
+        .join("../../notebooks/data/clipart")
+        .canonicalize()
+        .unwrap()
 }
 
 struct Bench {

@@ -6,10 +6,10 @@ use dds_learn::decode::decode;
 use dds_learn::logistic::{Standardiser, fit, softmax};
 use dds_learn::transform::{Resize, Transform};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("tests/golden").join(name)
 }
 
 fn numbers(v: &Value) -> Vec<f64> {

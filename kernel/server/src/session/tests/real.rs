@@ -6,7 +6,8 @@ use dds_core::form::FORM_MIME;
 
 /// Sample pictures of the notebooks, two classes of twelve.
 fn pictures(into: &Path) {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../notebooks/data/clipart");
+    let from =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../notebooks/data/clipart");
     for class in ["animals", "plants"] {
         std::fs::create_dir_all(into.join(class)).unwrap();
         for n in 0..12 {
