@@ -20,6 +20,8 @@ pub mod repo_url;
 pub mod request;
 pub mod secret;
 pub mod source;
+
+pub mod table;
 pub mod timestamp;
 
 pub use config::Config;
