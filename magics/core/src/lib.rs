@@ -20,7 +20,6 @@ pub mod repo_url;
 pub mod request;
 pub mod secret;
 pub mod source;
-
 pub mod table;
 pub mod timestamp;
 
