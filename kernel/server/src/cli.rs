@@ -129,8 +129,9 @@ fn install_kernel(r: Install, cwd: &Path, style: Style) -> Result<()> {
 fn run_kernel(file: &Path, cwd: &Path) -> Result<()> {
     let config = Arc::new(config::load(&config::process_env)?);
     let uploads = config::uploads(&config::process_env);
+    let history = config::history(&config::process_env);
     let cwd = cwd.to_owned();
-    let done = kernel::run(file, move || {
+    let done = kernel::run(file, history, move || {
         let host: Arc<dyn kernel::host::Host> = wiring::session(config, &cwd, uploads)?;
         Ok(host)
     });
