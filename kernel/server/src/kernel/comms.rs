@@ -53,7 +53,7 @@ impl Comms {
     ///
     /// # Errors
     /// `Limit` past a bound, `Usage` for an unfit name, `Conflict` for an id that is open already.
-    pub(super) fn from_cells(&self, message: &CommMessage, batch: &Batch) -> Result<()> {
+    pub(super) fn send_for_cells(&self, message: &CommMessage, batch: &Batch) -> Result<()> {
         check_size(message)?;
         let id = &message.comm_id;
         let object = |value: &Value| if value.is_object() { value.clone() } else { json!({}) };

@@ -208,7 +208,7 @@ impl CellSink for CellOutput {
     }
 
     fn comm(&self, message: &CommMessage) {
-        if let Err(e) = self.comms.from_cells(message, &self.batch) {
+        if let Err(e) = self.comms.send_for_cells(message, &self.batch) {
             self.note(&format!("a comm message was not sent: {e}"));
         }
     }

@@ -51,7 +51,8 @@ impl Prompts {
         asked.ids.clone_from(&request.ids);
         asked.header.clone_from(&request.header);
         let interrupts = self.lock().interrupts;
-        Asker { prompts: self.clone(), request: asked, allowed, interrupts, ended: AtomicBool::new(false) }
+        let request = Box::new(asked);
+        Asker { prompts: self.clone(), request, allowed, interrupts, ended: AtomicBool::new(false) }
     }
 
     /// Takes answers until the channel is closed.
@@ -103,7 +104,7 @@ impl Prompts {
 /// Asks in the name of one cell.
 pub(super) struct Asker {
     prompts: Arc<Prompts>,
-    request: Message,
+    request: Box<Message>,
     /// The front end said `allow_stdin`.
     allowed: bool,
     /// Interrupts before the cell began.
