@@ -19,6 +19,7 @@ pub mod repo_url;
 pub mod request;
 pub mod secret;
 pub mod source;
+pub mod table;
 
 pub use config::Config;
 pub use cx::{Cancel, Cx, Progress, Sink, Unit};
