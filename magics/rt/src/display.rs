@@ -2,6 +2,7 @@
 
 use crate::bundle::{Bundle, Display, Mime};
 use crate::runtime;
+use crate::widgets;
 use crate::wire::{Show, What};
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +53,9 @@ impl Handle {
 }
 
 fn send(bundle: Bundle, id: Option<&str>, update: bool) {
+    if !update && widgets::captured(&bundle) {
+        return;
+    }
     let show = Show { id: id.map(str::to_owned), update, ..of(bundle) };
     complain(runtime::here().send(What::Show(show)));
 }

@@ -34,6 +34,7 @@ pub mod show;
 mod table;
 #[doc(hidden)]
 pub mod testing;
+pub mod widgets;
 #[doc(hidden)]
 pub mod wire;
 

@@ -3,7 +3,7 @@
 //! A process has one runtime, once the kernel has attached to it; before that, and in a program
 //! of its own, the [`Terminal`] stands in. Tests put one of their own on their thread.
 //!
-//! Lock order: the turn of the port before the registry of comms; both are taken around a fork
+//! Lock order: that of the widgets, then the turn of the port before the registry of comms; both are taken around a fork
 //! ([`Runtime::hold_still`]) and never held while code of the user's runs.
 
 use crate::comm::Registry;
@@ -25,6 +25,8 @@ thread_local! {
     static OF_THIS_TEST: RefCell<Option<Arc<Runtime>>> = const { RefCell::new(None) };
     /// The delivery that this thread is handling; 0 for none.
     static ORIGIN: Cell<u64> = const { Cell::new(0) };
+    /// Whoever sends on this thread has flushed standard output already.
+    static FLUSHED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The runtime that code on this thread belongs to.
@@ -59,6 +61,15 @@ pub(crate) fn on_behalf_of(number: u64, work: impl FnOnce()) {
     ORIGIN.set(before);
 }
 
+/// Does not flush when `work` sends: for who holds a lock that somebody may wait for while he has
+/// standard output locked.
+pub(crate) fn without_flush<R>(work: impl FnOnce() -> R) -> R {
+    let before = FLUSHED.replace(true);
+    let result = work();
+    FLUSHED.set(before);
+    result
+}
+
 impl Runtime {
     pub fn new(port: impl Port + 'static) -> Arc<Self> {
         Arc::new(Self { port: Box::new(port), comms: Mutex::default() })
@@ -67,7 +78,9 @@ impl Runtime {
     /// Sends after everything that this thread has printed so far.
     pub fn send(&self, what: What) -> io::Result<()> {
         // Without the flush the text would overtake what was printed before it.
-        let _ = io::stdout().flush();
+        if !FLUSHED.get() {
+            let _ = io::stdout().flush();
+        }
         self.port.send(&Up { origin: ORIGIN.get(), what })
     }
 

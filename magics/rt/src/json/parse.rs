@@ -187,10 +187,9 @@ impl Parser<'_> {
             self.digits()?;
         }
         let text = &self.text[start..self.at];
-        if whole
-            && let Ok(value) = text.parse::<i64>()
-            && !(negative && value == 0)
-        {
+        // Minus zero is told apart by a float only.
+        let int = text.parse::<i64>().ok().filter(|value| whole && !(negative && *value == 0));
+        if let Some(value) = int {
             return Ok(Json::Int(value));
         }
         match text.parse::<f64>() {
