@@ -3,8 +3,8 @@
 //! A process has one runtime, once the kernel has attached to it; before that, and in a program
 //! of its own, the [`Terminal`] stands in. Tests put one of their own on their thread.
 //!
-//! Lock order: that of the widgets, then the turn of the port before the registry of comms; both are taken around a fork
-//! ([`Runtime::hold_still`]) and never held while code of the user's runs.
+//! Lock order: that of the widgets, then the turn of the port, then the registry of comms. All are
+//! taken around a fork ([`Runtime::hold_still`]) and never held while code of the user's runs.
 
 use crate::comm::Registry;
 use crate::port::{Port, Terminal};

@@ -53,6 +53,11 @@ impl Callback {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is running, as far as anybody can tell without waiting.
+    pub(super) fn is_running(&self) -> bool {
+        self.slot.try_lock().map_or(true, |slot| slot.function.is_none())
+    }
+
     /// Runs the function; when it runs already, lets the event wait for it or drops it (see above).
     pub(super) fn call(&self, event: Event) {
         let mut slot = self.slot();

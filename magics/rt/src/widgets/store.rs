@@ -69,6 +69,7 @@ struct Spent {
     values: Vec<Value>,
     widgets: Vec<AnyWidget>,
     calls: Vec<(Arc<Callback>, Event)>,
+    gone: Vec<Arc<Callback>>,
     /// For stderr: somebody who prints a widget holds that lock and waits for ours.
     notes: Vec<String>,
 }

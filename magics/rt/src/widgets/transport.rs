@@ -24,6 +24,8 @@ pub(super) trait Transport: Send + Sync {
     /// Opens a comm of [`TARGET`], in version [`PROTOCOL`].
     fn open(&self, comm_id: &str, data: Json, buffers: &[Bytes]) -> io::Result<()>;
     fn send(&self, comm_id: &str, data: Json, buffers: &[Bytes]) -> io::Result<()>;
+    /// Listens again, in a process where whoever listened may be gone.
+    fn listen(&self, comm_id: &str);
     /// The comm is not used any more; with `tell` the front end hears of it.
     fn close(&self, comm_id: &str, tell: bool);
 }
@@ -79,6 +81,13 @@ impl Transport for Comms {
             self.control.call_once(|| registered = self.register_control());
             registered.map(|()| comm)
         })?;
+        self.comms().insert(comm_id.to_owned(), comm);
+        self.listen(comm_id);
+        Ok(())
+    }
+
+    fn listen(&self, comm_id: &str) {
+        let Some(comm) = self.comms().get(comm_id).cloned() else { return };
         let (store, id) = (self.store.clone(), comm_id.to_owned());
         comm.on_message(move |message| {
             if let Some(store) = store.upgrade() {
@@ -91,8 +100,6 @@ impl Transport for Comms {
                 store.on_close(&id);
             }
         });
-        self.comms().insert(comm_id.to_owned(), comm);
-        Ok(())
     }
 
     fn send(&self, comm_id: &str, data: Json, buffers: &[Bytes]) -> io::Result<()> {

@@ -176,9 +176,23 @@ impl Store {
         // Threads do not survive.
         tables.timer = false;
         for id in tables.live_ids() {
-            if let Some(live) = tables.models.get_mut(&id).and_then(|entry| entry.live.as_mut()) {
+            let Some(entry) = tables.models.get_mut(&id) else { continue };
+            if let Some(live) = &mut entry.live {
                 live.pace = Pace::default();
             }
+            // One that was running then went with its thread.
+            let callbacks = std::mem::take(&mut entry.callbacks);
+            let (gone, kept): (Vec<_>, Vec<_>) = callbacks.into_iter().partition(|it| it.is_running());
+            entry.callbacks = kept;
+            if !gone.is_empty() {
+                let kind = entry.spec.name;
+                spent.notes.push(format!(
+                    "a callback of {kind} was running when the checkpoint was taken, and is gone; run the cell \
+                     that sets it again"
+                ));
+            }
+            spent.gone.extend(gone);
+            self.transport.listen(&id);
             spent.note(self.send_all(&tables, &id));
         }
         drop(tables);

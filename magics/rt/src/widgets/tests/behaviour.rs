@@ -383,6 +383,53 @@ fn a_restored_checkpoint_tells_the_values_of_then() {
 }
 
 #[test]
+fn a_callback_that_was_running_at_the_checkpoint_is_given_up() {
+    let page = Page::new();
+    let slider = IntSlider::new(0..=10);
+    let (call, values) = heard();
+    let store = Arc::clone(&page.store);
+    // As in the copy of a process: whoever runs it will not come back.
+    slider.on_change(move |_: i64| store.restored());
+    slider.on_change(call);
+    crate::display(&slider);
+    page.update(&slider, r#"{"value":1}"#);
+    page.update(&slider, r#"{"value":2}"#);
+    assert_eq!(*values.lock().unwrap(), [1, 2]);
+    page.take();
+    slider.set_value(3);
+    assert_eq!((page.told().len(), values.lock().unwrap().len()), (1, 3));
+}
+
+#[test]
+fn printing_changing_and_forking_do_not_wait_for_each_other() {
+    let page = Page::new();
+    let (slider, store) = (IntSlider::new(0..=1000), Arc::clone(&page.store));
+    crate::display(&slider);
+    let (done, all_done) = mpsc::channel();
+    let spawn = |work: Box<dyn Fn(i64) + Send>| {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            (0..1000).for_each(work);
+            done.send(()).unwrap();
+        });
+    };
+    let (set, shown) = (slider.clone(), slider.clone());
+    spawn(Box::new(move |value| set.set_value(value)));
+    // As println!("{slider:?}") does, and as the worker does around a fork.
+    spawn(Box::new(move |_| {
+        let _out = std::io::stdout().lock();
+        assert!(format!("{shown:?}").starts_with("IntSlider"));
+    }));
+    spawn(Box::new(move |_| {
+        let _out = std::io::stdout().lock();
+        store.hold_still(&mut || {});
+    }));
+    for _ in 0..3 {
+        all_done.recv_timeout(std::time::Duration::from_secs(60)).expect("they wait for each other");
+    }
+}
+
+#[test]
 fn widgets_without_handles_live_while_they_are_shown() {
     let page = Page::new();
     let id = {
