@@ -26,7 +26,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Most models that the front end knows at one time; a control has three (itself, layout, style).
-pub(super) const MAX_LIVE: usize = 30_000;
+/// Below the number of comms that the kernel takes, so that there is room for others.
+pub(super) const MAX_LIVE: usize = 9_000;
 
 pub(super) struct Store {
     me: Weak<Store>,
