@@ -1,3 +1,5 @@
+//! What the user and the cells do to each other through widgets.
+
 use super::page::{Page, opened};
 use crate::json::Json;
 use crate::testing::text;

@@ -1,3 +1,5 @@
+//! Output widgets and bars: what is kept, and how often the page is told.
+
 use super::page::Page;
 use crate::json::Json;
 use crate::widgets::*;

@@ -1,3 +1,5 @@
+//! Files handed over: taken whole or not at all, and never sent back.
+
 use super::page::Page;
 use crate::json::Json;
 use crate::widgets::*;
