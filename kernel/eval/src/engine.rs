@@ -3,7 +3,7 @@
 use crate::child::{CHILD_ARG, CONTROL_VAR};
 use crate::link::{Link, Report};
 use crate::report::{self, Sources};
-use crate::{cell, dependencies, prelude, socket};
+use crate::{cell, dependencies, prelude, runtime, socket};
 use dds_core::eval::{CellError, CellSink, Stream};
 use dds_core::{Error, Kind, MimeBundle, Result};
 use evcxr::{CommandContext, EvalContext, EvalContextOutputs};
@@ -32,11 +32,15 @@ pub(crate) struct Engine {
     analysis_is_warm: bool,
     /// Dependencies are compiled with optimisation.
     optimises_dependencies: bool,
+    /// The folder of the crate `dds`; none where it cannot be built.
+    runtime: Option<PathBuf>,
+    /// To be said once.
+    warning: Option<String>,
 }
 
 impl Engine {
     /// Starts the child and compiles a first trivial cell, which takes seconds.
-    pub(crate) fn create(exe: &Path, opt_level: &str, link: Arc<Link>) -> Result<Self> {
+    pub(crate) fn create(exe: &Path, opt_level: &str, cache: Option<&Path>, link: Arc<Link>) -> Result<Self> {
         let mut command = Command::new(exe);
         let control = link.child_end();
         command.arg(CHILD_ARG).env(CONTROL_VAR, control.to_string()).current_dir(link.cwd());
@@ -67,8 +71,14 @@ impl Engine {
             prelude_in: 0,
             analysis_is_warm: false,
             optimises_dependencies: false,
+            runtime: None,
+            warning: None,
         };
         engine.set_opt_level(opt_level);
+        match runtime::provide(cache.unwrap_or(&engine.folder)) {
+            Ok(folder) => engine.runtime = Some(folder),
+            Err(error) => engine.without_runtime(&error.to_string()),
+        }
         Ok(engine)
     }
 
@@ -80,10 +90,28 @@ impl Engine {
             return;
         }
         self.prelude_in = child;
-        match self.run(&prelude::code(!self.own_display), None).0 {
+        if let Some(folder) = self.runtime.clone() {
+            // As with the crates that come later: built once, whatever level the cells have.
+            self.optimise_dependencies();
+            match self.run(&prelude::code(!self.own_display, Some(&folder)), None).0 {
+                Ok(_) => {
+                    self.fallback = !self.own_display;
+                    return;
+                }
+                Err(error) => self.without_runtime(&error.to_string()),
+            }
+        }
+        match self.run(&prelude::code(!self.own_display, None), None).0 {
             Ok(_) => self.fallback = !self.own_display,
             Err(error) => tracing::warn!("the first cell failed: {error}"),
         }
+    }
+
+    /// Cells work without the crate `dds`, but cannot import it.
+    fn without_runtime(&mut self, why: &str) {
+        tracing::warn!("the crate `dds` cannot be built: {why}");
+        self.runtime = None;
+        self.warning = Some(format!("dds: the crate `dds` is not there for cells: {}\n", first_line(why)));
     }
 
     /// Has the analysis load the standard library, which the first `let` or completion would wait
@@ -137,6 +165,14 @@ impl Engine {
             self.restart(sink);
         }
         self.warm_up();
+        if let Some(warning) = self.warning.take() {
+            sink.stream(Stream::Stderr, &warning);
+        }
+        if self.runtime.is_some() && cell::adds_crate(&part.text, "dds") {
+            // The name is the user's; what is in scope of ours must not go by it.
+            self.runtime = None;
+            let _ = self.run(if self.fallback { prelude::FALLBACK } else { prelude::NO_FALLBACK }, None);
+        }
         if cell::changes_format(&part.text) || prelude::brings_own_display(&part.text) {
             self.leave_display_to_user();
         }

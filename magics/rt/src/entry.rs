@@ -53,10 +53,10 @@ pub unsafe extern "C" fn dds_rt_awaited(fd: *mut RawFd) -> bool {
     is_message
 }
 
-/// The descriptor of [`dds_rt_awaited`] is ready.
+/// The descriptor of [`dds_rt_awaited`] is ready, and this is what it returned.
 #[unsafe(no_mangle)]
-pub extern "C" fn dds_rt_event() {
-    events::take_one();
+pub extern "C" fn dds_rt_event(is_message: bool) {
+    events::take_one(is_message);
 }
 
 /// This process is a checkpoint that has taken over.

@@ -76,13 +76,14 @@ pub(crate) fn awaited() -> Option<(RawFd, bool)> {
     Some((events.socket.as_raw_fd(), true))
 }
 
-/// On the main thread, when [`awaited`] is ready. Takes one piece, and runs the callback when the
-/// message is complete.
-pub(crate) fn take_one() {
+/// On the main thread, when [`awaited`] is ready and what it said. Takes one piece, and runs the
+/// callback when the message is complete.
+pub(crate) fn take_one(is_message: bool) {
     let Some((events, runtime)) = EVENTS.get().zip(runtime::attached()) else { return };
-    drain(&events.wake_main.1);
-    if !events.state().listens {
+    if is_message {
         events.take_one(runtime);
+    } else {
+        drain(&events.wake_main.1);
     }
 }
 

@@ -38,6 +38,9 @@ pub mod widgets;
 #[doc(hidden)]
 pub mod wire;
 
+#[doc(hidden)]
+pub use entry::Host;
+
 pub use bundle::{Bundle, Display, Mime};
 pub use display::{Handle, clear_output, debug, display, display_id};
 pub use input::{input, password};

@@ -20,7 +20,7 @@ pub(crate) trait Port: Send + Sync {
 
 /// The function of the worker's that asks the user: prompt, its length, password or not, and who
 /// takes the answer. Returns 0, or what [`Kernel::ask`] makes of it.
-pub(crate) type Ask = unsafe extern "C" fn(
+pub type Ask = unsafe extern "C" fn(
     *const u8,
     usize,
     bool,
