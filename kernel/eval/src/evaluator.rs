@@ -24,7 +24,8 @@ pub struct EvalOptions {
     pub cwd: PathBuf,
     /// Optimisation level of cells (`0` to `3`, `s`, `z`) until `:opt` says otherwise.
     pub opt_level: String,
-    /// Folder of what is kept for later sessions; without one nothing is.
+    /// Where compiled cells and dependencies are kept; without it as the process was told by
+    /// [`stand_between`](crate::stand_between).
     pub cache: Option<PathBuf>,
     /// Whether variables are kept through interrupts and crashes. Costs a copy of the memory that
     /// a cell writes to.
@@ -94,14 +95,13 @@ impl RustEvaluator {
 
     fn begin_start(&mut self) -> Result<()> {
         let (sender, receiver) = channel();
-        let (exe, level) = (self.exe.clone(), self.options.opt_level.clone());
-        let cache = self.options.cache.clone();
+        let (exe, options) = (self.exe.clone(), self.options.clone());
         let (link, wanted) = (Arc::clone(&self.link), Arc::clone(&self.wanted));
         std::thread::Builder::new()
             .name("evaluator start".into())
             .spawn(move || {
                 let engine = catch_unwind(AssertUnwindSafe(|| {
-                    let mut engine = Engine::create(&exe, &level, cache.as_deref(), link)?;
+                    let mut engine = Engine::create(&exe, &options, link)?;
                     engine.warm_up();
                     if !wanted.load(Ordering::SeqCst) {
                         engine.warm_analysis();

@@ -26,7 +26,12 @@ pub(crate) enum ToChild {
     Comm(u8, Vec<u8>),
     /// A piece of the answer to a question, with its flags. The last one says whether there is an
     /// answer at all.
-    Answer { question: u64, flags: u8, answered: bool, text: Vec<u8> },
+    Answer {
+        question: u64,
+        flags: u8,
+        answered: bool,
+        text: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

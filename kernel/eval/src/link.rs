@@ -85,7 +85,8 @@ impl Link {
     pub(crate) fn open(cwd: &Path) -> io::Result<Self> {
         let (ours, theirs) = socket::pair()?;
         let state = State { cwd: cwd.to_owned(), checkpoints: true, ..State::default() };
-        let shared = Shared { ours, sending: Mutex::default(), state: Mutex::new(state), changed: Condvar::new() };
+        let shared =
+            Shared { ours, sending: Mutex::default(), state: Mutex::new(state), changed: Condvar::new() };
         let shared = Arc::new(shared);
         let reader = std::thread::Builder::new().name("cell output".into()).spawn({
             let shared = Arc::clone(&shared);

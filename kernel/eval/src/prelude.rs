@@ -35,15 +35,38 @@ impl<T: ?Sized + std::fmt::Debug> DdsShow for T {
 }
 "#;
 
-/// The same by way of the crate `dds`: text of any length takes no detour through standard output.
-const FALLBACK_BY_RUNTIME: &str = r#"
-pub trait DdsShow { fn evcxr_display(&self); }
-impl<T: ?Sized + std::fmt::Debug> DdsShow for T {
-    fn evcxr_display(&self) {
-        ::dds::show::debug(self);
+/// The same by way of the crate `dds`, each item on one line.
+const BY_RUNTIME: [&str; 2] = [
+    "pub trait DdsShow { fn evcxr_display(&self); }\n",
+    "impl<T: ?Sized + std::fmt::Debug> DdsShow for T { fn evcxr_display(&self) { ::dds::show::debug(self); } }\n",
+];
+
+/// What the compiler gets for these lines, and for the end of a final expression, where cells are
+/// compiled without cargo: every type finds its best form in one compilation
+/// (`magics/rt/src/show.rs` says how).
+const IN_FULL: [&str; 2] = [
+    "pub trait DdsShow { fn evcxr_display(&self) -> ::dds::show::Value<'_, Self>; }\n",
+    "impl<T: ?Sized> DdsShow for T { \
+     fn evcxr_display(&self) -> ::dds::show::Value<'_, Self> { ::dds::show::Value::new(self) } } \
+     pub trait DdsDone { fn dds_show(&self); } impl DdsDone for () { fn dds_show(&self) {} }\n",
+];
+/// As evcxr writes it. Where the line is the user's own, its longer form does the same.
+const SHOWN: &str = ").evcxr_display();\n";
+const SHOWN_IN_FULL: &str = ").evcxr_display().dds_show();\n";
+
+/// Whether a cell's generated code is one that [`in_full`] is for.
+pub(crate) fn shows_in_full(code: &str) -> bool {
+    BY_RUNTIME.iter().all(|line| code.contains(line))
+}
+
+/// A line of generated code, as the compiler is to get it.
+pub(crate) fn in_full(line: &str) -> &str {
+    match BY_RUNTIME.iter().zip(IN_FULL).find(|(plain, _)| **plain == line) {
+        Some((_, full)) => full,
+        None if line == SHOWN => SHOWN_IN_FULL,
+        None => line,
     }
 }
-"#;
 
 /// Takes the fallback out of scope again: a crate has brought a trait of its own.
 pub(crate) const NO_FALLBACK: &str = "pub trait DdsShow {}";
@@ -59,7 +82,7 @@ const LINKED: &str = "::dds::show::linked();";
 pub(crate) fn code(fallback: bool, runtime: Option<&Path>) -> String {
     match runtime {
         Some(folder) => {
-            let fallback = if fallback { FALLBACK_BY_RUNTIME } else { "" };
+            let fallback = if fallback { BY_RUNTIME.concat() } else { String::new() };
             format!(":dep dds = {{ path = {:?} }}\n{fallback}{LINKED}", folder.display().to_string())
         }
         None => {

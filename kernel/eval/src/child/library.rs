@@ -73,8 +73,7 @@ impl Entry {
                     took_over: *library.get(b"dds_rt_took_over")?,
                 };
                 let Some(ForRuntime { up, events }) = fds.take() else { return Ok(()) };
-                let host =
-                    dds::Host { up: up.into_raw_fd(), events: events.into_raw_fd(), ask: stdin::ask };
+                let host = dds::Host { up: up.into_raw_fd(), events: events.into_raw_fd(), ask: stdin::ask };
                 if attach(&host) {
                     (runtime.cell)(true);
                     self.runtime = Some(runtime);

@@ -8,8 +8,8 @@ use super::library::ForRuntime;
 use super::{signals, worker};
 use crate::frames::{Cause, Death, FromChild, MAX_PAYLOAD, ToChild, parse_load_and_run};
 use crate::socket;
-use dds::wire;
 use crate::stdout::{self, Parser, Piece};
+use dds::wire;
 use libc::{c_int, pid_t};
 use std::collections::VecDeque;
 use std::io;
@@ -245,7 +245,9 @@ impl Supervisor {
     /// Milliseconds until something is due; -1 when nothing is.
     fn patience(&self) -> i64 {
         let kill_at = self.cell.as_ref().and_then(|cell| cell.kill_at);
-        let Some(due) = [self.hold_until, kill_at, self.end_callback_at].into_iter().flatten().min() else { return -1 };
+        let Some(due) = [self.hold_until, kill_at, self.end_callback_at].into_iter().flatten().min() else {
+            return -1;
+        };
         let left = due.saturating_duration_since(Instant::now());
         i64::try_from(left.as_millis()).unwrap_or(i64::MAX) + 1
     }

@@ -15,7 +15,7 @@
 use super::library::{Entry, ForRuntime};
 use super::{signals, stdin};
 use crate::frames::FromChild;
-use crate::socket;
+use crate::{compile, socket};
 use libc::{c_int, c_void, pid_t};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -180,7 +180,11 @@ impl Worker {
         // SAFETY: the library is what rustc made of the user's cell; running it is the point.
         unsafe {
             let library = libloading::Library::new(so)?;
-            let call = *library.get::<CellFn>(function)?;
+            // Cells that cargo has compiled have the name that evcxr gave them.
+            let call = match library.get::<CellFn>(compile::FUNCTION.as_bytes()) {
+                Ok(call) => *call,
+                Err(_) => *library.get::<CellFn>(function)?,
+            };
             let found = self.entry.find(&library, self.commands.as_raw_fd(), &mut self.for_runtime);
             self.store = call(self.store);
             // Values of earlier cells point into it, so it stays loaded.

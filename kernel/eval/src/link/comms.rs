@@ -180,8 +180,7 @@ impl Shared {
         let closing = std::thread::Builder::new().name("comms".into()).spawn(move || {
             for id in ids {
                 let (data, metadata) = ("{}".to_owned(), "{}".to_owned());
-                let comm =
-                    CommFrame { id, kind: CommFrameKind::Close, data, metadata, buffers: Vec::new() };
+                let comm = CommFrame { id, kind: CommFrameKind::Close, data, metadata, buffers: Vec::new() };
                 let _ = shared.send_down(&Down { number: 0, comm });
             }
         });
