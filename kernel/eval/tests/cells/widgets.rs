@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub const TESTS: &[Test] = &[
-    ("debugw", debugw),
     ("slider_moves_between_cells", slider_moves_between_cells),
     ("slider_moves_while_a_cell_runs", slider_moves_while_a_cell_runs),
     ("buttons_and_outputs", buttons_and_outputs),
@@ -261,19 +260,4 @@ fn widgets_after_a_crash_of_a_callback(stage: &mut Stage) {
     page.update(&door, &id, json!({"value": 12}));
     page.wait_for(&id, "the echo", echo_of(json!({"value": 12})));
     assert_eq!(page.run(stage, "n.get_value()"), "12");
-}
-
-fn debugw(stage: &mut Stage) {
-    for code in [
-        "use dds::widgets::{IntSlider, Label};",
-        "println!(\"{:?}\", dds::comm::Comm::open(\"t\", dds::Json::Null));",
-        "let n = IntSlider::new(0..=100);",
-        "println!(\"{:?}\", dds::comm::Comm::open(\"t\", dds::Json::Null));",
-        "dds::display(&n);",
-        "n",
-        "std::fs::read_to_string(\"/proc/self/maps\").unwrap().lines().filter(|l| l.contains(\"libdds\")).for_each(|l| println!(\"{l}\"));",
-    ] {
-        let (result, record) = stage.run(code);
-        println!("{code}\n   {result:?}\n   {:?}", record.all());
-    }
 }
