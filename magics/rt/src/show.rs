@@ -4,7 +4,7 @@
 //! `evcxr_display` of its own, that has shown it. Everything else gets one from a trait of the
 //! cell's that returns a [`Value`]; there the compiler looks for `dds_show` first on [`Value`],
 //! where it exists for types that can be displayed (and where the cell adds those of crates that
-//! the user has brought), and then, by dereferencing, on [`Plain`], where it wants `Debug`.
+//! the user has brought), and then, by dereferencing, on [`Plain`], where it exists for `Debug`.
 
 use crate::bundle::{Display, Mime};
 use crate::{debug_text, display};
@@ -42,11 +42,10 @@ impl<'a, T: ?Sized> Deref for Value<'a, T> {
     }
 }
 
-impl<T: ?Sized> Plain<'_, T> {
-    pub fn dds_show(&self)
-    where
-        T: Debug,
-    {
+/// For what has no `Debug` the method does not exist: then the cell is compiled again, in a way
+/// that gives a plainer message.
+impl<T: Debug + ?Sized> Plain<'_, T> {
+    pub fn dds_show(&self) {
         debug(self.0);
     }
 }
