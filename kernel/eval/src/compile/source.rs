@@ -2,13 +2,15 @@
 //!
 //! evcxr keeps items and variables in hash maps, so their order differs from session to session,
 //! and it numbers the function that it calls. Lines are moved whole and never changed, except the
-//! one with the function's name, so that messages can be given their lines back.
+//! one with the function's name and those that show a value ([`crate::prelude`]), so that messages
+//! can be given their lines back.
 //!
 //! A macro that one cell defines can be used by items of others only when it stands before them:
 //! macros come first here.
 
 mod chunks;
 
+use crate::prelude;
 use chunks::{Chunk, Kind};
 use std::ops::Range;
 
@@ -44,10 +46,12 @@ impl Ordered {
         let mut order: Vec<usize> = (0..items.start).collect();
         order.extend(item_order(&lines, items.clone()));
         order.extend(statement_order(&lines, items.end));
+        let shows_in_full = prelude::shows_in_full(original);
         let mut text = String::with_capacity(original.len());
         for index in &order {
             match lines.get(*index) {
                 Some(line) if Some(*index) == function => text.push_str(&renamed(line)),
+                Some(line) if shows_in_full => text.push_str(prelude::in_full(line)),
                 Some(line) => text.push_str(line),
                 None => {}
             }
@@ -123,6 +127,21 @@ fn per_variable(line: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_shown_in_full_where_the_crate_is_there() {
+        let shown = "(\nx\n).evcxr_display();\n";
+        let with = prelude::code(true, Some(std::path::Path::new("/rt")));
+        let items = with.split_once('\n').unwrap().1.replace("::dds::show::linked();", "\n");
+        let full = Ordered::of(&format!("{items}{shown}"));
+        assert!(
+            full.text.contains("::dds::show::Value")
+                && full.text.ends_with(").evcxr_display().dds_show();\n")
+        );
+        assert_eq!(full.text.lines().count(), full.origin.len());
+        let plain = format!("{}{shown}", prelude::NO_FALLBACK);
+        assert_eq!(Ordered::of(&plain).text, plain);
+    }
 
     fn code(items: &[&str], variables: &[&str], number: u32) -> String {
         let mut code = String::from("#![allow(unused_imports, unused_mut, dead_code)]\n");
