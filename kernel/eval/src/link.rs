@@ -7,7 +7,8 @@ use crate::frames::{Death, FromChild, MAX_PAYLOAD, Panic, ToChild};
 use crate::output::{CellOutput, Decoder};
 use crate::socket;
 use dds_core::MimeBundle;
-use dds_core::eval::{CellSink, Stream};
+use dds_core::eval::{CellSink, RunTime, Stream};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,10 @@ struct State {
     synced: u64,
     cwd_answer: Option<i32>,
     cwd: PathBuf,
+    env_answer: Option<i32>,
+    /// What was set and removed in the environment, for the next child.
+    env: BTreeMap<String, Option<String>>,
+    ran: RunTime,
     remove_at_end: Option<PathBuf>,
     /// How many children have been started.
     children: u64,
@@ -132,6 +137,29 @@ impl Link {
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
             None => Err(io::Error::new(io::ErrorKind::TimedOut, "the evaluation process does not answer")),
         }
+    }
+
+    /// Sets or removes a variable of the process that runs cells; an errno on refusal.
+    pub(crate) fn set_env(&self, name: &str, value: Option<&str>) -> io::Result<()> {
+        self.shared.lock().env_answer = None;
+        self.remember_env(name, value);
+        match self.shared.wait(|state| state.env_answer.is_some()).env_answer {
+            Some(0) => Ok(()),
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "the evaluation process does not answer")),
+        }
+    }
+
+    /// For a child that is still starting, or not even that.
+    pub(crate) fn remember_env(&self, name: &str, value: Option<&str>) {
+        let value = value.map(str::to_owned);
+        self.shared.lock().env.insert(name.to_owned(), value.clone());
+        self.tell(&ToChild::SetEnv(name.to_owned(), value));
+    }
+
+    /// How long cells have run since this was last asked.
+    pub(crate) fn take_run_time(&self) -> RunTime {
+        std::mem::take(&mut self.shared.lock().ran)
     }
 
     /// Which child is running, counted from 1.
@@ -248,10 +276,18 @@ impl Shared {
             FromChild::Death(death) => report.death = Some(death),
             FromChild::Synced(number) => state.synced = number,
             FromChild::Cwd(errno) => state.cwd_answer = Some(errno),
+            FromChild::EnvSet(errno) => state.env_answer = Some(errno),
+            FromChild::Ran { wall, cpu } => {
+                state.ran.wall = state.ran.wall.saturating_add(Duration::from_nanos(wall));
+                state.ran.cpu = state.ran.cpu.saturating_add(Duration::from_nanos(cpu));
+            }
             FromChild::Hello => {
                 state.children += 1;
                 (state.stdout, state.stderr) = Default::default();
                 self.tell(&ToChild::Chdir(state.cwd.clone()));
+                for (name, value) in &state.env {
+                    self.tell(&ToChild::SetEnv(name.clone(), value.clone()));
+                }
                 if let Some(folder) = state.remove_at_end.clone() {
                     self.tell(&ToChild::RemoveAtEnd(folder));
                 }

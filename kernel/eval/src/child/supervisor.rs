@@ -5,7 +5,7 @@
 //! and decides, alone, which copy of the variables lives: worker or checkpoint.
 
 use super::{signals, worker};
-use crate::frames::{Cause, Death, FromChild, MAX_PAYLOAD, ToChild, parse_load_and_run};
+use crate::frames::{Cause, Death, FromChild, MAX_PAYLOAD, ToChild, assignment, parse_load_and_run};
 use crate::socket;
 use crate::stdout::{self, Parser, Piece};
 use libc::{c_int, pid_t};
@@ -222,6 +222,9 @@ impl Supervisor {
                     self.tell(FromChild::Synced(number));
                 }
                 Some(ToChild::Chdir(folder)) => self.command(b'W', folder.as_os_str().as_bytes())?,
+                Some(ToChild::SetEnv(name, value)) => {
+                    self.command(b'V', &assignment(&name, value.as_deref()))?;
+                }
                 Some(ToChild::RemoveAtEnd(folder)) => self.remove_at_end = Some(folder),
                 None => {}
             }
@@ -295,14 +298,17 @@ impl Supervisor {
             };
             match frame.split_first() {
                 Some((b'C', pid)) => self.checkpointed(pid),
-                Some((b'D', _)) => self.cell_done()?,
+                Some((b'D', time)) => {
+                    self.queue.push_back([&b"r"[..], time].concat());
+                    self.cell_done()?;
+                }
                 Some((b'E', text)) => {
                     self.tell(FromChild::Stderr(text.to_vec()));
                     self.tell(FromChild::Panicked);
                     self.cell_done()?;
                 }
                 Some((b'P', payload)) => self.panicked(payload),
-                Some((b'w', _)) => self.queue.push_back(frame),
+                Some((b'w' | b'v', _)) => self.queue.push_back(frame),
                 _ => {}
             }
         }
