@@ -1,9 +1,10 @@
 //! evcxr's context with our child behind it: one part of a cell in, a report out.
 
+use crate::EvalOptions;
 use crate::child::{CHILD_ARG, CONTROL_VAR};
 use crate::link::{Link, Report};
 use crate::report::{self, Sources};
-use crate::{cell, dependencies, prelude, socket};
+use crate::{cell, compile, prelude, socket};
 use dds_core::eval::{CellError, CellSink, Stream};
 use dds_core::{Error, Kind, MimeBundle, Result};
 use evcxr::{CommandContext, EvalContext, EvalContextOutputs};
@@ -30,13 +31,17 @@ pub(crate) struct Engine {
     /// The child in which the prelude has run last.
     prelude_in: u64,
     analysis_is_warm: bool,
-    /// Dependencies are compiled with optimisation.
-    optimises_dependencies: bool,
+    /// Variables that the user has set by `:build_env`.
+    build_env: Vec<String>,
+    /// The linker that the user has asked for.
+    linker: Option<String>,
+    /// Keeps the dependencies in the cache that this session may be using.
+    _using: Option<compile::InUse>,
 }
 
 impl Engine {
     /// Starts the child and compiles a first trivial cell, which takes seconds.
-    pub(crate) fn create(exe: &Path, opt_level: &str, link: Arc<Link>) -> Result<Self> {
+    pub(crate) fn create(exe: &Path, options: &EvalOptions, link: Arc<Link>) -> Result<Self> {
         let mut command = Command::new(exe);
         let control = link.child_end();
         command.arg(CHILD_ARG).env(CONTROL_VAR, control.to_string()).current_dir(link.cwd());
@@ -66,9 +71,14 @@ impl Engine {
             own_display: false,
             prelude_in: 0,
             analysis_is_warm: false,
-            optimises_dependencies: false,
+            build_env: Vec::new(),
+            linker: None,
+            _using: use_cache(options),
         };
-        engine.set_opt_level(opt_level);
+        if let Some(cache) = options.cache.as_deref().and_then(Path::to_str) {
+            engine.set_build_env(compile::CACHE_VAR, cache);
+        }
+        engine.set_opt_level(&options.opt_level);
         Ok(engine)
     }
 
@@ -106,22 +116,32 @@ impl Engine {
 
     fn set_opt_level(&mut self, level: &str) {
         if !level.is_empty() && level.chars().all(|c| c.is_ascii_alphanumeric()) {
-            let (result, _) = self.run(&format!(":build_env {OPT_LEVEL_VAR}={level}"), None);
-            if let Err(error) = result {
-                tracing::warn!("the optimisation level cannot be set: {error}");
-            }
+            self.set_build_env(OPT_LEVEL_VAR, level);
         }
     }
 
-    fn optimise_dependencies(&mut self) {
-        if std::mem::replace(&mut self.optimises_dependencies, true) {
-            return;
+    /// Sets a variable for the process in cargo's place.
+    fn set_build_env(&mut self, name: &str, value: &str) {
+        if let Err(error) = self.run(&format!(":build_env {name}={value}"), None).0 {
+            tracing::warn!("{name} cannot be set for compilers: {error}");
         }
-        match dependencies::write_wrapper(&self.folder) {
-            Ok(wrapper) => {
-                let _ = self.run(&format!(":build_env RUSTC_WRAPPER={}", wrapper.display()), None);
+    }
+
+    /// What directives of the user's mean for the process in cargo's place.
+    fn take_directives(&mut self, part: &cell::Part) {
+        if let Some(level) = cell::opt_level(&part.text) {
+            self.set_opt_level(level);
+        }
+        for name in cell::build_env(&part.text) {
+            if !self.build_env.iter().any(|known| known == name) {
+                self.build_env.push(name.to_owned());
+                let names = self.build_env.join(",");
+                self.set_build_env(compile::BUILD_ENV_VAR, &names);
             }
-            Err(error) => tracing::warn!("dependencies are not optimised: {error}"),
+        }
+        if let Some(linker) = &part.linker {
+            self.linker = Some(linker.clone());
+            self.set_build_env(compile::LINKER_VAR, linker);
         }
     }
 
@@ -136,17 +156,13 @@ impl Engine {
         if part.restart {
             self.restart(sink);
         }
+        compile::keep_standing();
         self.warm_up();
         if cell::changes_format(&part.text) || prelude::brings_own_display(&part.text) {
             self.leave_display_to_user();
         }
-        if part.directives
-            && let Some(level) = cell::opt_level(&part.text)
-        {
-            self.set_opt_level(level);
-        }
-        if cell::adds_dependency(&part.text) {
-            self.optimise_dependencies();
+        if part.directives {
+            self.take_directives(part);
         }
         let (result, report) = self.run(&part.text, Some(Arc::clone(sink)));
         if let Some(panic) = report.panic.as_ref().filter(|_| !report.panicked && report.death.is_none()) {
@@ -213,7 +229,8 @@ impl Engine {
             self.leave_display_to_user();
         }
         if report.panicked {
-            let generated = self.context.last_source().unwrap_or_default();
+            let compiled = compile::Session::new(&self.folder).compiled();
+            let generated = compiled.or_else(|| self.context.last_source().ok()).unwrap_or_default();
             self.sources.add(code);
             return Err(match &report.panic {
                 Some(panic) => report::panic_error(panic, &generated, &self.sources),
@@ -244,6 +261,16 @@ impl Engine {
     pub(crate) fn context(&mut self) -> &mut CommandContext {
         &mut self.context
     }
+}
+
+/// Claims the cache of dependencies.
+fn use_cache(options: &EvalOptions) -> Option<compile::InUse> {
+    let cache = options.cache.clone().or_else(compile::cache)?;
+    let using = compile::InUse::take(&cache).and_then(|using| {
+        compile::prune_daily(&cache, &using)?;
+        Ok(using)
+    });
+    using.inspect_err(|error| tracing::warn!("{}: {error}", cache.display())).ok()
 }
 
 fn last_compile_dir(context: &mut CommandContext) -> Result<PathBuf> {

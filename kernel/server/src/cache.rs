@@ -34,11 +34,12 @@ pub struct Place {
 pub fn places(config: &Config) -> Vec<Place> {
     let dir = |name: &str| config.cache_dir.join(name);
     let place = |name, holds, single, limit| Place { name, holds, dir: dir(name), limit, single };
+    let compiled = dds_eval::caches(&config.cache_dir);
     vec![
         place("blobs", "files of repositories, by digest", true, None),
         place("features", "features of images", true, Some(dds_learn::features::cache::MAX_CACHE_BYTES)),
-        place("cells", "compiled cells", true, None),
-        place("deps", "compiled dependencies", false, None),
+        place("cells", "compiled cells", true, Some(compiled.max_cells)),
+        place("deps", "compiled dependencies", false, Some(compiled.max_deps)),
         place("rt", "the crate `dds` of the cells", false, None),
     ]
 }
@@ -84,7 +85,7 @@ pub fn run(r: &rq::Cache, config: &Config, cx: &Cx) -> Result<Outcome> {
         result.insert("verified".into(), json!({"blobs": checked.0, "damaged": checked.1}));
     }
     if r.prune {
-        let freed = prune(&chosen, older, most, &cx.cancel)?;
+        let freed = prune(&chosen, older, most, cx)? + prune_deps(&chosen, older, most, config, cx)?;
         done.push(format!("{} freed", bytes(freed)));
         result.insert("freed".into(), freed.into());
     }
@@ -114,7 +115,8 @@ pub fn run(r: &rq::Cache, config: &Config, cx: &Cx) -> Result<Outcome> {
 
 /// Removes what was not used for longest: all of it, what is older than `older`, or as much as leaves
 /// at most `most` bytes. Gives the bytes freed.
-fn prune(places: &[Place], older: Option<Duration>, most: Option<u64>, cancel: &Cancel) -> Result<u64> {
+fn prune(places: &[Place], older: Option<Duration>, most: Option<u64>, cx: &Cx) -> Result<u64> {
+    let cancel = &cx.cancel;
     let (mut single, mut freed, mut kept) = (Vec::new(), 0, 0);
     for place in places {
         if place.single {
@@ -143,6 +145,34 @@ fn prune(places: &[Place], older: Option<Duration>, most: Option<u64>, cancel: &
         }
     }
     Ok(freed)
+}
+
+/// Compiled dependencies go as a whole, and only while no session uses them; they know no age.
+fn prune_deps(
+    places: &[Place],
+    older: Option<Duration>,
+    most: Option<u64>,
+    config: &Config,
+    cx: &Cx,
+) -> Result<u64> {
+    let Some(deps) = places.iter().find(|p| p.name == "deps").filter(|_| older.is_none()) else {
+        return Ok(0);
+    };
+    let others: u64 = places
+        .iter()
+        .filter(|p| p.name != "deps")
+        .map(|p| held(p, &cx.cancel).map(|h| h.bytes))
+        .sum::<Result<u64>>()?;
+    let limit = most.map_or(0, |most| most.saturating_sub(others));
+    if held(deps, &cx.cancel)?.bytes <= limit {
+        return Ok(0);
+    }
+    let freed = dds_eval::prune_dependencies(&config.cache_dir, limit);
+    let freed = freed.map_err(|e| Error::io(&deps.dir, &e).context("removing"))?;
+    if freed.is_none() {
+        cx.sink.note("compiled dependencies stay: a kernel that runs uses them");
+    }
+    Ok(freed.unwrap_or(0))
 }
 
 /// Reads every blob; removes those whose bytes are not what their name promises. Gives how many were

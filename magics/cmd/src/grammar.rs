@@ -206,6 +206,9 @@ pub struct Install {
     /// Into the active Python environment (VIRTUAL_ENV or CONDA_PREFIX)
     #[arg(long)]
     pub sys_prefix: bool,
+    /// Compile these crates too, so that the first `:dep` does not wait: ndarray,polars@0.49
+    #[arg(long, value_name = "CRATES", value_delimiter = ',')]
+    pub prebuild: Vec<String>,
 }
 
 /// Run as a Jupyter kernel; front ends call this

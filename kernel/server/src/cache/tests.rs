@@ -73,6 +73,21 @@ fn what_was_not_used_for_longest_goes_first() {
 }
 
 #[test]
+fn dependencies_go_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = file(dir.path(), "deps/rustc-1/target/a", 3000, 50);
+    let new = file(dir.path(), "deps/rustc-2/target/a", 1000, 1);
+    let prune = |older: Option<&str>, most: Option<&str>| {
+        let (older_than, max_size) = (older.map(str::to_owned), most.map(str::to_owned));
+        ran(dir.path(), rq::Cache { prune: true, older_than, max_size, ..rq::Cache::default() });
+        (old.exists(), new.exists())
+    };
+    assert_eq!(prune(Some("30d"), None), (true, true));
+    assert_eq!(prune(None, Some("2kB")), (false, true));
+    assert_eq!(prune(None, None), (false, false));
+}
+
+#[test]
 fn damaged_blobs_are_found_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     // The digests of "x" and of something else.

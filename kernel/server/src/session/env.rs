@@ -66,7 +66,7 @@ impl Environment {
 fn look_up(set: &Changes, name: &str) -> Option<OsString> {
     match set.get(name) {
         Some(value) => value.clone().map(OsString::from),
-        None => config::process_env(name),
+        None => config::user_env(name),
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn run(
         return Err(Error::usage("there is no command behind `!`").hint("write a shell line, as in !ls"));
     }
     let mut shell = Command::new("sh");
+    dds_eval::restore_environment(&mut shell);
     for (name, value) in env {
         match value {
             Some(value) => shell.env(name, value),
