@@ -3,6 +3,7 @@
 use crate::{Cx, Error, Kind, MimeBundle, Result};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Which stream a piece of output belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,14 @@ pub trait Known: Send + Sync {
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle>;
 }
 
+/// Time that compiled code has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunTime {
+    pub wall: Duration,
+    /// Of all threads together.
+    pub cpu: Duration,
+}
+
 /// A cell that failed, in the words of Jupyter's `error` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellError {
@@ -130,6 +139,11 @@ pub trait Evaluator: Send {
     fn set_env(&mut self, name: &str, value: Option<&str>) -> Result<(), CellError> {
         let _ = (name, value);
         Ok(())
+    }
+
+    /// How long code of the user's has run since this was last asked; none when it is not measured.
+    fn take_run_time(&mut self) -> Option<RunTime> {
+        None
     }
 
     /// Answers from what is known while the evaluator is busy; none when it keeps no such knowledge.
