@@ -61,7 +61,10 @@ pub(crate) enum FromChild {
     /// The answer to `SetEnv`: 0 or an errno.
     EnvSet(i32),
     /// How long the cell's code has run, in nanoseconds: on the clock, and of all its threads.
-    Ran { wall: u64, cpu: u64 },
+    Ran {
+        wall: u64,
+        cpu: u64,
+    },
 }
 
 /// The process of the cells wants a line of the user's.
@@ -348,7 +351,22 @@ mod tests {
         ] {
             assert_eq!(FromChild::decode(&frame.encode()), Some(frame));
         }
-        for bad in [&b""[..], b"?", b"S1", b"x\0", b"pno", b"A12", b"C", b"m", b"a12345678", b"V", b"V=x", b"VA=\0", b"r1", b"v"] {
+        for bad in [
+            &b""[..],
+            b"?",
+            b"S1",
+            b"x\0",
+            b"pno",
+            b"A12",
+            b"C",
+            b"m",
+            b"a12345678",
+            b"V",
+            b"V=x",
+            b"VA=\0",
+            b"r1",
+            b"v",
+        ] {
             assert_eq!(ToChild::decode(bad).map(|_| ()), None);
             assert_eq!(FromChild::decode(bad).map(|_| ()), None);
         }

@@ -413,6 +413,7 @@ impl Supervisor {
                     self.drain();
                     self.parse(|parser, found| parser.release(found));
                     self.queue.push_back([b"a", question].concat());
+                }
                 Some((b'D', time)) => {
                     self.queue.push_back([&b"r"[..], time].concat());
                     self.cell_done()?;
