@@ -154,14 +154,14 @@ mod tests {
         let shown = "(\nx\n).evcxr_display();\n";
         let with = prelude::code(true, Some(std::path::Path::new("/rt")));
         let items = with.split_once('\n').unwrap().1.replace("::dds::show::linked();", "\n");
-        let full = Ordered::of(&format!("{items}{shown}"));
+        let full = Ordered::of(&format!("{items}{shown}"), false);
         assert!(
             full.text.contains("::dds::show::Value")
                 && full.text.ends_with(").evcxr_display().dds_show();\n")
         );
         assert_eq!(full.text.lines().count(), full.origin.len());
         let plain = format!("{}{shown}", prelude::NO_FALLBACK);
-        assert_eq!(Ordered::of(&plain).text, plain);
+        assert_eq!(Ordered::of(&plain, false).text, plain);
     }
 
     fn code(items: &[&str], variables: &[&str], number: u32) -> String {
