@@ -21,6 +21,12 @@ pub fn process_env(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// The environment as the user's own programs should see it: without what the kernel has put on `PATH`
+/// for the compiler.
+pub fn user_env(name: &str) -> Option<OsString> {
+    if name == "PATH" { dds_eval::original_path() } else { process_env(name) }
+}
+
 /// The configuration of this process. Makes the runtime folder, mode 0700.
 ///
 /// Errors: `Unavailable` when no private runtime folder can be made, `Usage` for a malformed
