@@ -124,7 +124,6 @@ fn engine(dir: &Path, memory: &Arc<Memory>, mounted: bool) -> Learn {
         dagshub_token: None,
         dagshub_login: None,
         threads: 2,
-        peers: Default::default(),
     };
     let mount = mounted.then(|| dir.join("art"));
     Learn::new(Arc::new(config), Arc::new(World { memory: memory.clone(), mount }))
