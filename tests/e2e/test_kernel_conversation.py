@@ -1,11 +1,9 @@
-"""The parts of the protocol in which the kernel does not only answer: questions to the user, comms, busy times."""
+"""The parts of the protocol in which the kernel does not only answer: questions to the user, displays that change, cells that are aborted, a history that lasts."""
 
 from __future__ import annotations
 
 import pytest
 from cells import Kernel
-
-BUSY = 'println!("on"); loop { std::hint::black_box(()); }'
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +50,6 @@ def test_an_interrupt_ends_a_question(kernel):
     ran = kernel.collect(cell, seconds=60)
     assert ran.status == "error"
     assert kernel.ok("numbers.len()").bundles("execute_result")[0]["text/plain"] == "3"
-
-
-def test_completion_and_inspection_answer_while_a_cell_runs(kernel):
-    cell = kernel.send(BUSY)
-    kernel.wait_for_output(cell, "on")
-    # Were they to wait for the cell, they would wait for ever.
-    matches = kernel.client.complete("numbers.pu", reply=True, timeout=60)["content"]["matches"]
-    assert any("push" in match for match in matches)
-    found = kernel.client.inspect("numbers", 3, reply=True, timeout=60)["content"]
-    assert found["found"] and "Vec" in found["data"]["text/plain"]
-    kernel.manager.interrupt_kernel()
-    assert kernel.collect(cell, seconds=60).status == "error"
 
 
 def test_displays_arrive_in_their_order_and_are_updated(kernel):
