@@ -1,7 +1,7 @@
 //! The evaluator of Rust cells: started on a thread of its own, lent to one user at a time.
 
 use super::output::cell_error;
-use dds_core::eval::{CellError, Evaluator, Interrupter};
+use dds_core::eval::{CellError, CommDoor, Evaluator, Interrupter, Known};
 use dds_core::{Cx, Error, Kind, Result};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,8 @@ pub type MakeEvaluator = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>> + Send>;
 
 /// How often a wait looks at the user's interrupt.
 const TICK: Duration = Duration::from_millis(20);
-/// Longest that completion waits for an evaluator that is still starting.
-const START_GRACE: Duration = Duration::from_secs(20);
+/// Longest that completion waits for an evaluator that is still being made.
+const START_GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for an interrupted cell at the session's end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -32,6 +32,9 @@ struct Shared {
 struct State {
     stage: Stage,
     interrupter: Option<Arc<dyn Interrupter>>,
+    /// Taken once, so that they are there while the evaluator is lent.
+    known: Option<Arc<dyn Known>>,
+    comms: Option<Arc<dyn CommDoor>>,
     /// The folder that the evaluator was last told.
     cwd: Option<PathBuf>,
     stopped: bool,
@@ -67,6 +70,8 @@ impl Rust {
                 Ok(_) if state.stopped => Stage::Failed(stopped()),
                 Ok(evaluator) => {
                     state.interrupter = Some(evaluator.interrupter());
+                    state.known = evaluator.known();
+                    state.comms = evaluator.comms();
                     Stage::Ready(evaluator)
                 }
                 Err(e) => Stage::Failed(e),
@@ -94,17 +99,31 @@ impl Rust {
         work(lent.evaluator())
     }
 
-    /// Uses the evaluator when no cell does; none while one runs, and when there is no evaluator.
-    pub(super) fn idle<T>(&self, work: impl FnOnce(&mut dyn Evaluator) -> T) -> Option<T> {
+    /// Asks the evaluator when nobody uses it, and otherwise what is known without it. Never waits for
+    /// a cell. None when there is neither.
+    pub(super) fn ask<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Evaluator) -> T,
+        known: impl FnOnce(&dyn Known) -> T,
+    ) -> Option<T> {
         let deadline = Instant::now() + START_GRACE;
         let busy = || Error::new(Kind::Unavailable, "a cell is running");
-        let mut lent = self
-            .lend(|| {
-                let lent = matches!(self.shared.lock().stage, Stage::Lent);
-                (lent || Instant::now() > deadline).then(busy)
-            })
-            .ok()?;
-        Some(work(lent.evaluator()))
+        let lent = self.lend(|| {
+            let lent = matches!(self.shared.lock().stage, Stage::Lent);
+            (lent || Instant::now() > deadline).then(busy)
+        });
+        match lent {
+            Ok(mut lent) => Some(work(lent.evaluator())),
+            Err(_) => {
+                let knows = self.shared.lock().known.clone();
+                knows.map(|k| known(&*k))
+            }
+        }
+    }
+
+    /// The way of comm messages into the cells, once the evaluator is there.
+    pub(super) fn comms(&self) -> Option<Arc<dyn CommDoor>> {
+        self.shared.lock().comms.clone()
     }
 
     /// Takes the evaluator; while it is not there, `give_up` is asked every [`TICK`].

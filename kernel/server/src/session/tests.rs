@@ -1,7 +1,8 @@
 mod real;
+mod several;
 
 use super::*;
-use dds_core::eval::{Completion, Evaluator, Interrupter, Stream};
+use dds_core::eval::{CommMessage, Completion, Evaluator, Interrupter, Known, Stream};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Condvar;
@@ -133,6 +134,39 @@ impl Evaluator for Toy {
 
     fn set_cwd(&mut self, dir: &Path) -> Result<(), CellError> {
         self.cwd = dir.to_owned();
+        Ok(())
+    }
+
+    fn known(&self) -> Option<Arc<dyn Known>> {
+        Some(Arc::new(Remembered))
+    }
+
+    fn comms(&self) -> Option<Arc<dyn CommDoor>> {
+        Some(Arc::new(Remembered))
+    }
+}
+
+/// What the toy says while it is lent.
+struct Remembered;
+
+impl Known for Remembered {
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
+        let text = format!("known in {code}");
+        let items = vec![Completion { text, kind: "toy".into(), signature: String::new() }];
+        Completions { start: 0, end: cursor, items }
+    }
+
+    fn inspect(&self, code: &str, _: usize) -> Option<MimeBundle> {
+        Some(MimeBundle::text(format!("known of {code}")))
+    }
+}
+
+impl CommDoor for Remembered {
+    fn targets(&self) -> Vec<String> {
+        vec!["toy".into()]
+    }
+
+    fn deliver(&self, _: CommMessage, _: Arc<dyn CellSink>) -> Result<()> {
         Ok(())
     }
 }
@@ -519,15 +553,6 @@ fn completion_and_inspection_are_shared_between_commands_and_rust() {
     assert_eq!(texts("%dds predict x --model bi"), ["birds"]);
     assert!(b.session.inspect("%dds show", 7).unwrap().plain().starts_with("show: "));
     assert_eq!(b.session.inspect("vec", 1).unwrap().plain(), "toy");
-    // While a cell runs, Rust completion answers at once with nothing.
-    let session = b.session.clone();
-    let shown = Arc::new(Shown::default());
-    let sink: Arc<dyn CellSink> = shown.clone();
-    let cell = std::thread::spawn(move || session.run_cell("spin", &sink));
-    wait_for("the cell", || !shown.all().is_empty());
-    assert!(b.session.complete("a", 1).items.is_empty());
-    b.session.interrupt();
-    assert!(cell.join().unwrap().is_err());
 }
 
 #[test]
