@@ -17,6 +17,7 @@ mod digest;
 mod layout;
 mod lock;
 mod plan;
+mod prebuild;
 mod predict;
 mod record;
 mod replay;
@@ -34,6 +35,7 @@ pub(crate) use answer::role;
 pub use layout::{CacheSizes, caches, prune};
 pub(crate) use layout::{Session, prune_daily};
 pub(crate) use lock::InUse;
+pub use prebuild::{Prebuilt, prebuild};
 pub(crate) use record::role as record_role;
 pub(crate) use source::FUNCTION;
 pub(crate) use stand::{

@@ -3,8 +3,9 @@
 use crate::EvalOptions;
 use crate::child::{CHILD_ARG, CONTROL_VAR};
 use crate::link::{Link, Report};
+use crate::progress::Progress;
 use crate::report::{self, Sources};
-use crate::{cell, compile, prelude, socket};
+use crate::{cell, compile, memory, prelude, socket};
 use dds_core::eval::{CellError, CellSink, Stream};
 use dds_core::{Error, Kind, MimeBundle, Result};
 use evcxr::{CommandContext, EvalContext, EvalContextOutputs};
@@ -35,6 +36,8 @@ pub(crate) struct Engine {
     build_env: Vec<String>,
     /// The linker that the user has asked for.
     linker: Option<String>,
+    /// Tells how the building of dependencies gets on.
+    progress: Option<Progress>,
     /// Keeps the dependencies in the cache that this session may be using.
     _using: Option<compile::InUse>,
 }
@@ -73,8 +76,13 @@ impl Engine {
             analysis_is_warm: false,
             build_env: Vec::new(),
             linker: None,
+            progress: None,
             _using: use_cache(options),
         };
+        let told_at = compile::Session::new(&engine.folder).progress();
+        engine.progress = Progress::listen(&told_at, &engine.link)
+            .inspect_err(|error| tracing::debug!("{}: {error}", told_at.display()))
+            .ok();
         if let Some(cache) = options.cache.as_deref().and_then(Path::to_str) {
             engine.set_build_env(compile::CACHE_VAR, cache);
         }
@@ -103,6 +111,7 @@ impl Engine {
             const LINE: &str = "let warm = vec![String::new()]; warm.pu";
             let found = self.complete(LINE, LINE.len());
             tracing::debug!("analysis is warm: {} completions", found.items.len());
+            memory::give_back();
         }
     }
 
@@ -165,6 +174,10 @@ impl Engine {
             self.take_directives(part);
         }
         let (result, report) = self.run(&part.text, Some(Arc::clone(sink)));
+        if let Some(progress) = &self.progress {
+            progress.end_of_cell();
+        }
+        memory::give_back();
         if let Some(panic) = report.panic.as_ref().filter(|_| !report.panicked && report.death.is_none()) {
             // The cell caught it itself; the message belongs to its output all the same.
             sink.stream(Stream::Stderr, &report::thread_panic(panic));

@@ -16,14 +16,16 @@ mod evaluator;
 mod frames;
 mod language;
 mod link;
+mod memory;
 mod output;
 mod prelude;
+mod progress;
 mod report;
 mod socket;
 mod stdout;
 
 pub use child::{CHILD_ARG, child_main};
-pub use compile::{CacheSizes, caches, prune, restore_environment, stand_between};
+pub use compile::{CacheSizes, Prebuilt, caches, prebuild, prune, restore_environment, stand_between};
 pub use evaluator::{EvalOptions, RustEvaluator};
 
 /// Takes over the process if it was started for one of this crate's purposes: in cargo's place,

@@ -95,6 +95,11 @@ impl Link {
         self.tell(&ToChild::Begin);
     }
 
+    /// Where the output of the running cell goes.
+    pub(crate) fn sink(&self) -> Option<Arc<dyn CellSink>> {
+        self.shared.lock().sink.clone()
+    }
+
     /// A cell has ended: waits for the rest of its output and returns what happened. Threads that
     /// the cell left running keep printing to its sink.
     pub(crate) fn end(&self) -> Report {

@@ -4,7 +4,7 @@ use super::layout::Session;
 use super::stand::{self, BUILD_ENV_VAR, LINKER_VAR};
 use super::toolchain::Toolchain;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Set by evcxr when it wants to wrap rustc itself, for dependencies as shared objects.
@@ -12,6 +12,8 @@ const FORCE_DYLIB_VAR: &str = "EVCXR_FORCE_DYLIB";
 const WRAPPER_VAR: &str = "EVCXR_RUSTC_WRAPPER";
 /// Where evcxr reads the path of the result.
 const RESULT_VAR: &str = "EVCXR_EXECUTION_SO_PATH";
+/// What evcxr gives to rustc for every crate.
+const RUSTFLAGS: &str = "-Cprefer-dynamic";
 const CORE_VAR: &str = "EVCXR_CORE_EXTERN";
 /// Prefixes of variables that change what cargo and build scripts do.
 const BUILD_VARS: [&str; 14] = [
@@ -42,6 +44,13 @@ const NOT_BUILD_VARS: [&str; 8] = [
     "RUSTC",
 ];
 
+/// A compiler as evcxr knows it.
+pub(super) struct Compiler {
+    pub rustc: PathBuf,
+    pub libstd: PathBuf,
+    pub target: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
     Build,
@@ -68,6 +77,11 @@ pub(super) struct Request {
     pub result: Option<PathBuf>,
     /// evcxr wants something done to every crate that only its own wrapper can do.
     pub needs_cargo: bool,
+    /// The link between cargo and rustc.
+    pub recorder: Option<PathBuf>,
+    /// The compiler, and its standard library as a shared object.
+    pub rustc: PathBuf,
+    pub libstd: PathBuf,
 }
 
 impl Request {
@@ -103,6 +117,12 @@ impl Request {
             linker: text(LINKER_VAR),
             result: std::env::var_os(RESULT_VAR).map(PathBuf::from),
             needs_cargo: std::env::var_os(FORCE_DYLIB_VAR).is_some() || rustflags.contains("time-passes"),
+            recorder: stand::recorder(),
+            rustc: std::env::var_os("RUSTC").map(PathBuf::from).unwrap_or_default(),
+            libstd: std::env::var(CORE_VAR)
+                .ok()
+                .and_then(|core| Some(PathBuf::from(core.split_once('=')?.1)))
+                .unwrap_or_default(),
             rustflags,
             cargo,
             words,
@@ -114,18 +134,45 @@ impl Request {
         })
     }
 
+    /// What building `dependencies` of cells is, asked by this process itself.
+    pub(super) fn to_build(cargo: PathBuf, compiler: Compiler, cache: PathBuf, recorder: PathBuf) -> Self {
+        let rustflags = RUSTFLAGS.to_owned();
+        let mut build_vars = build_vars();
+        build_vars.retain(|(name, _)| name != "RUSTFLAGS");
+        build_vars.push(("RUSTFLAGS".to_owned(), rustflags.clone()));
+        build_vars.sort();
+        let folder = std::env::temp_dir();
+        Self {
+            session: Session::new(&folder),
+            folder,
+            cache,
+            cargo,
+            words: Vec::new(),
+            ask: Ask::Build,
+            offline: false,
+            target: compiler.target,
+            build_vars,
+            rustflags,
+            linker: None,
+            result: None,
+            needs_cargo: false,
+            recorder: Some(recorder),
+            rustc: compiler.rustc,
+            libstd: compiler.libstd,
+        }
+    }
+
     pub(super) fn toolchain(&self) -> std::io::Result<Toolchain> {
-        let missing = |name| std::io::Error::other(format!("{name} is not set"));
-        let rustc = std::env::var_os("RUSTC").ok_or_else(|| missing("RUSTC"))?;
-        let core = std::env::var(CORE_VAR).map_err(|_| missing(CORE_VAR))?;
-        let libstd = core.split_once('=').ok_or_else(|| missing(CORE_VAR))?.1;
-        Toolchain::of(Path::new(&rustc), Path::new(libstd))
+        Toolchain::of(&self.rustc, &self.libstd)
     }
 
     /// cargo, in the environment that it would have without us.
     pub(super) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
         stand::restore_environment(&mut command);
+        if !self.rustc.as_os_str().is_empty() {
+            command.env("RUSTC", &self.rustc).env("RUSTFLAGS", &self.rustflags);
+        }
         command
     }
 
@@ -153,6 +200,7 @@ fn changes_builds(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn words_are_understood() {
