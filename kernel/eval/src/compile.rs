@@ -19,11 +19,16 @@ mod lock;
 mod plan;
 mod predict;
 mod record;
+mod replay;
 mod request;
 mod rustc;
 mod source;
 mod stand;
+// Also the source of a crate; compiled here for its tests alone.
+#[cfg(test)]
+mod store_crate;
 mod toolchain;
+mod tools;
 
 pub(crate) use answer::role;
 pub use layout::{CacheSizes, caches, prune, prune_dependencies};

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::frames::ToChild;
 use crate::link::Link;
 use crate::{builds, cell, report};
-use dds_core::eval::{CellError, CellSink, Completions, Evaluator, Interrupter, RunTime};
+use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator, Interrupter, RunTime};
 use dds_core::{Cx, Error, Kind, MimeBundle, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -29,12 +29,15 @@ pub struct EvalOptions {
     /// Where compiled cells and dependencies are kept; without it as the process was told by
     /// [`stand_between`](crate::stand_between).
     pub cache: Option<PathBuf>,
+    /// Whether variables are kept through interrupts and crashes. Costs a copy of the memory that
+    /// a cell writes to.
+    pub checkpoints: bool,
 }
 
 impl EvalOptions {
     /// Cells in `cwd`, compiled fast (level 0).
     pub fn new(cwd: impl Into<PathBuf>) -> Self {
-        Self { cwd: cwd.into(), opt_level: "0".to_owned(), cache: None }
+        Self { cwd: cwd.into(), opt_level: "0".to_owned(), cache: None, checkpoints: true }
     }
 }
 
@@ -67,6 +70,7 @@ impl RustEvaluator {
         }
         let link = Link::open(&options.cwd).map_err(|error| Error::io("control socket", &error))?;
         let link = Arc::new(link);
+        link.set_checkpoints(options.checkpoints);
         let cell = Arc::new(RunningCell::default());
         let stopper = Arc::new(Stopper { link: Arc::clone(&link), cell });
         let mut evaluator = Self {
@@ -226,6 +230,10 @@ impl Evaluator for RustEvaluator {
         self.guarded(cx, |engine, interrupted| engine.text_of(expr.trim(), interrupted))
     }
 
+    fn comms(&self) -> Option<Arc<dyn CommDoor>> {
+        Some(self.link.comms())
+    }
+
     fn interrupter(&self) -> Arc<dyn Interrupter> {
         Arc::clone(&self.stopper) as Arc<dyn Interrupter>
     }
@@ -337,6 +345,9 @@ impl Interrupter for Stopper {
     fn interrupt(&self) {
         let mut state = self.cell.lock();
         if !state.running {
+            if self.link.in_callback() {
+                self.link.tell(&ToChild::Interrupt);
+            }
             return;
         }
         self.cell.interrupted.store(true, Ordering::SeqCst);

@@ -19,6 +19,7 @@ mod link;
 mod output;
 mod prelude;
 mod report;
+mod runtime;
 mod socket;
 mod stdout;
 

@@ -60,7 +60,8 @@ pub enum CommKind {
 pub trait CommDoor: Send + Sync {
     /// Targets that the cells have registered, which the front end may open.
     fn targets(&self) -> Vec<String>;
-    /// Hands a message over and returns; what a callback prints or shows goes to `sink`.
+    /// Hands a message over and returns; what a callback prints or shows goes to `sink`. The message
+    /// counts as handled, and the front end is told so, when the last reference to `sink` is dropped.
     ///
     /// # Errors
     /// `Unavailable` when the process of the cells is gone, `Limit` when too much waits for it.

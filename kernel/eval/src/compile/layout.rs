@@ -118,6 +118,11 @@ impl Session {
         self.folder.join("cache")
     }
 
+    /// The messages of the last compilation that failed.
+    pub(super) fn failed(&self) -> PathBuf {
+        self.folder.join("failed.json")
+    }
+
     /// Where progress is told: a datagram socket.
     pub(crate) fn progress(&self) -> PathBuf {
         self.folder.join("progress")

@@ -4,6 +4,7 @@ use std::fs::File;
 
 fn config(dir: &Path) -> Config {
     Config {
+        peers: Default::default(),
         exe: "/nowhere".into(),
         cache_dir: dir.join("cache"),
         config_dir: dir.join("config"),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 fn config(dir: &Path, exe: &Path) -> Config {
     Config {
+        peers: Default::default(),
         exe: exe.into(),
         cache_dir: dir.join("cache"),
         config_dir: dir.join("config"),

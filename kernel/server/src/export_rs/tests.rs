@@ -38,7 +38,7 @@ fn names_of_packages() {
         ("test.ipynb", "notebook-test"),
         ("fn.ipynb", "notebook-fn"),
         ("größe.ipynb", "gr-e"),
-        ("….ipynb", "notebook"),
+        ("…\u{200B}.ipynb", "notebook"),
     ] {
         assert_eq!(package_name(Path::new(file)), name);
         assert!(fits(&package_name(Path::new(file))), "{file}");

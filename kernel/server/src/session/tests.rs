@@ -306,6 +306,7 @@ pub(super) fn bench_with(make: MakeEvaluator) -> Bench {
         dagshub_token: None,
         dagshub_login: None,
         threads: 1,
+        peers: Default::default(),
     });
     let session = Session::new(services, Place { config, cwd, uploads: Some(uploads) }, make).unwrap();
     Bench { session, echo, dir }
