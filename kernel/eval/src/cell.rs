@@ -114,6 +114,18 @@ pub(crate) fn build_env(part: &str) -> impl Iterator<Item = &str> {
         .map(|(name, _)| name.trim())
 }
 
+/// Whether a part brings in a crate of that name.
+pub(crate) fn adds_crate(part: &str, name: &str) -> bool {
+    part.lines().any(|line| {
+        let added = line.trim_start().strip_prefix(":dep ").map(str::trim_start);
+        added.and_then(|added| added.strip_prefix(name)).is_some_and(|rest| !rest.starts_with(is_name))
+    })
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
+}
+
 /// The code with everything that is not Rust blanked out, byte for byte.
 pub(crate) fn rust_only(code: &str) -> String {
     let mut out = code.as_bytes().to_vec();
@@ -192,6 +204,12 @@ mod tests {
         assert!(changes_format(":fmt {}\n1") && !changes_format("1"));
         assert_eq!(opt_level(":opt 2\nlet a = 1;"), Some("2"));
         assert_eq!(opt_level("let a = 1;"), None);
+    }
+
+    #[test]
+    fn crates_are_known_by_name() {
+        assert!(adds_crate(":vars\n:dep dds = \"1\"", "dds") && adds_crate(":dep dds", "dds"));
+        assert!(!adds_crate(":dep dds-x = \"1\"\n// :dep dds\nlet dds = 1;", "dds"));
     }
 
     #[test]

@@ -17,7 +17,6 @@ mod digest;
 mod layout;
 mod lock;
 mod plan;
-mod prebuild;
 mod predict;
 mod record;
 mod replay;
@@ -32,13 +31,12 @@ mod toolchain;
 mod tools;
 
 pub(crate) use answer::role;
-pub use layout::{CacheSizes, caches, prune};
+pub use layout::{CacheSizes, caches, prune, prune_dependencies};
 pub(crate) use layout::{Session, prune_daily};
 pub(crate) use lock::InUse;
-pub use prebuild::{Prebuilt, prebuild};
 pub(crate) use record::role as record_role;
 pub(crate) use source::FUNCTION;
 pub(crate) use stand::{
     BUILD_ENV_VAR, CACHE_VAR, LINKER_VAR, Role, cache, keep_standing, leave as leave_environment, started_as,
 };
-pub use stand::{restore_environment, stand_between};
+pub use stand::{original_path, restore_environment, stand_between};

@@ -7,13 +7,17 @@
 
 mod cells {
     pub mod bench;
+    pub mod comms;
     pub mod compile;
+    pub mod display;
     pub mod failures;
+    pub mod input;
     pub mod language;
     pub mod lifetime;
     pub mod output;
     pub mod stage;
     pub mod state;
+    pub mod widgets;
 }
 
 use cells::stage::{Stage, Test};
@@ -38,6 +42,10 @@ fn main() {
     }
     let tests: Vec<Test> = [
         cells::output::TESTS,
+        cells::display::TESTS,
+        cells::input::TESTS,
+        cells::comms::TESTS,
+        cells::widgets::TESTS,
         cells::state::TESTS,
         cells::failures::TESTS,
         cells::language::TESTS,

@@ -106,6 +106,9 @@ fn run(
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", &target).env("CARGO_BUILD_BUILD_DIR", &target);
     cargo.env("RUSTC_WORKSPACE_WRAPPER", recorder).env(record::FILE_VAR, note);
     cargo.env_remove("CARGO_PROFILE_DEV_OPT_LEVEL").env_remove("CARGO_INCREMENTAL");
+    // Dynamic libraries of local crates get a hash in their names as well: sessions of two versions
+    // of this program must not replace each other's crate `dds`.
+    cargo.env("__CARGO_DEFAULT_LIB_METADATA", "dds");
     if request.has_idle_wrapper() {
         cargo.env_remove("RUSTC_WRAPPER");
     }

@@ -47,12 +47,6 @@ impl Manifest {
         known.then_some(Self { opt_level, dependencies })
     }
 
-    /// For dependencies without a cell.
-    pub(super) fn of_dependencies(mut dependencies: Vec<String>) -> Self {
-        dependencies.sort();
-        Self { opt_level: "0".to_owned(), dependencies }
-    }
-
     /// The manifest with which the dependencies are built. They are optimised whatever level the
     /// cells have: they are compiled once and may do the heavy work.
     pub(super) fn of_plan(&self) -> String {

@@ -20,9 +20,10 @@ const PLAIN: [&str; 34] = [
 /// Words of messages that speak of the code around.
 const OF_SURROUNDINGS: [&str; 4] = ["closure", "evcxr", "catch_unwind", "`?`"];
 /// Lines of generated code in which two attempts at one cell may differ.
-const GENERATED: [&str; 18] = [
+const GENERATED: [&str; 19] = [
     "(",
     ").evcxr_display();",
+    ").evcxr_display().dds_show();",
     ")));",
     "match std::panic::catch_unwind(",
     "  std::panic::AssertUnwindSafe(||{",

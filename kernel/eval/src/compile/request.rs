@@ -12,8 +12,6 @@ const FORCE_DYLIB_VAR: &str = "EVCXR_FORCE_DYLIB";
 const WRAPPER_VAR: &str = "EVCXR_RUSTC_WRAPPER";
 /// Where evcxr reads the path of the result.
 const RESULT_VAR: &str = "EVCXR_EXECUTION_SO_PATH";
-/// What evcxr gives to rustc for every crate.
-const RUSTFLAGS: &str = "-Cprefer-dynamic";
 const CORE_VAR: &str = "EVCXR_CORE_EXTERN";
 /// Prefixes of variables that change what cargo and build scripts do.
 const BUILD_VARS: [&str; 14] = [
@@ -43,13 +41,6 @@ const NOT_BUILD_VARS: [&str; 8] = [
     "RUST_RECURSION_COUNT",
     "RUSTC",
 ];
-
-/// A compiler as evcxr knows it.
-pub(super) struct Compiler {
-    pub rustc: PathBuf,
-    pub libstd: PathBuf,
-    pub target: String,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -134,34 +125,6 @@ impl Request {
         })
     }
 
-    /// What building `dependencies` of cells is, asked by this process itself.
-    pub(super) fn to_build(cargo: PathBuf, compiler: Compiler, cache: PathBuf, recorder: PathBuf) -> Self {
-        let rustflags = RUSTFLAGS.to_owned();
-        let mut build_vars = build_vars();
-        build_vars.retain(|(name, _)| name != "RUSTFLAGS");
-        build_vars.push(("RUSTFLAGS".to_owned(), rustflags.clone()));
-        build_vars.sort();
-        let folder = std::env::temp_dir();
-        Self {
-            session: Session::new(&folder),
-            folder,
-            cache,
-            cargo,
-            words: Vec::new(),
-            ask: Ask::Build,
-            offline: false,
-            target: compiler.target,
-            build_vars,
-            rustflags,
-            linker: None,
-            result: None,
-            needs_cargo: false,
-            recorder: Some(recorder),
-            rustc: compiler.rustc,
-            libstd: compiler.libstd,
-        }
-    }
-
     pub(super) fn toolchain(&self) -> std::io::Result<Toolchain> {
         Toolchain::of(&self.rustc, &self.libstd)
     }
@@ -170,9 +133,6 @@ impl Request {
     pub(super) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
         stand::restore_environment(&mut command);
-        if !self.rustc.as_os_str().is_empty() {
-            command.env("RUSTC", &self.rustc).env("RUSTFLAGS", &self.rustflags);
-        }
         command
     }
 

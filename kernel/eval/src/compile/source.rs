@@ -2,7 +2,8 @@
 //!
 //! evcxr keeps items and variables in hash maps, so their order differs from session to session,
 //! and it numbers the function that it calls. Lines are moved whole and never changed, except the
-//! one with the function's name, so that messages can be given their lines back.
+//! one with the function's name and those that show a value ([`crate::prelude`]), so that messages
+//! can be given their lines back.
 //!
 //! A macro that one cell defines can be used by items of others only when it stands before them:
 //! macros come first here.
@@ -10,6 +11,7 @@
 mod chunks;
 
 use super::tools;
+use crate::prelude;
 use chunks::{Chunk, Kind};
 use std::ops::Range;
 
@@ -48,6 +50,7 @@ impl Ordered {
         let mut order: Vec<usize> = (0..items.start).collect();
         order.extend(item_order(&lines, items.clone()));
         order.extend(statement_order(&lines, items.end));
+        let shows_in_full = prelude::shows_in_full(original);
         let module = module(&lines, items.end, function);
         let replaced = module.clone().filter(|_| use_crate).unwrap_or(0..0);
         order.retain(|index| !replaced.contains(index) || *index == replaced.start);
@@ -58,6 +61,7 @@ impl Ordered {
                 Some(_) if *index == replaced.start && !replaced.is_empty() => {
                     text.push_str(&format!("pub use ::{}::*;\n", tools::STORE));
                 }
+                Some(line) if shows_in_full => text.push_str(prelude::in_full(line)),
                 Some(line) => text.push_str(line),
                 None => {}
             }
@@ -144,6 +148,21 @@ fn per_variable(line: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_shown_in_full_where_the_crate_is_there() {
+        let shown = "(\nx\n).evcxr_display();\n";
+        let with = prelude::code(true, Some(std::path::Path::new("/rt")));
+        let items = with.split_once('\n').unwrap().1.replace("::dds::show::linked();", "\n");
+        let full = Ordered::of(&format!("{items}{shown}"), false);
+        assert!(
+            full.text.contains("::dds::show::Value")
+                && full.text.ends_with(").evcxr_display().dds_show();\n")
+        );
+        assert_eq!(full.text.lines().count(), full.origin.len());
+        let plain = format!("{}{shown}", prelude::NO_FALLBACK);
+        assert_eq!(Ordered::of(&plain, false).text, plain);
+    }
 
     fn code(items: &[&str], variables: &[&str], number: u32) -> String {
         let mut code = String::from("#![allow(unused_imports, unused_mut, dead_code)]\n");

@@ -8,7 +8,7 @@ use evcxr::CompilationError;
 /// Most errors shown of one cell; the rest is counted.
 const MAX_ERRORS: usize = 10;
 /// Names that only generated code has.
-const OURS: [&str; 3] = ["evcxr", "EVCXR", "DdsShow"];
+const OURS: [&str; 4] = ["evcxr", "EVCXR", "DdsShow", "dds_show"];
 
 /// `code` is the whole cell; lines of the errors count from its first line, after `skip` lines
 /// that stand before it.
