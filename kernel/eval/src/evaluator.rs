@@ -5,8 +5,8 @@ use crate::engine::Engine;
 use crate::frames::ToChild;
 use crate::link::Link;
 use crate::{builds, cell, report};
-use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator, Interrupter};
-use dds_core::{Cx, Error, MimeBundle, Result};
+use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator, Interrupter, RunTime};
+use dds_core::{Cx, Error, Kind, MimeBundle, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How often waiting for the start looks whether the user has interrupted.
 const POLL: Duration = Duration::from_millis(50);
+/// Most bytes of a variable's name and value together; they travel in one frame.
+const MAX_VARIABLE: usize = 12 * 1024;
 
 /// How the evaluator starts.
 #[derive(Clone, Debug)]
@@ -246,6 +248,34 @@ impl Evaluator for RustEvaluator {
             self.link.remember_cwd(dir);
             Ok(())
         }
+    }
+
+    fn set_env(&mut self, name: &str, value: Option<&str>) -> Result<(), CellError> {
+        let size = name.len() + value.map_or(0, str::len);
+        let refused =
+            if name.is_empty() || name.contains(['=', '\0']) || value.is_some_and(|v| v.contains('\0')) {
+                Some(Error::usage(format!("{name:?} cannot be set: no name, or a NUL")))
+            } else if size > MAX_VARIABLE {
+                Some(Error::new(
+                    Kind::Limit,
+                    format!("{name}: {size} bytes; a variable has at most {MAX_VARIABLE}"),
+                ))
+            } else {
+                None
+            };
+        if let Some(error) = refused {
+            return Err(report::cell_error(error));
+        }
+        if self.ready_engine().is_some() {
+            self.link.set_env(name, value).map_err(|error| report::cell_error(Error::io(name, &error)))
+        } else {
+            self.link.remember_env(name, value);
+            Ok(())
+        }
+    }
+
+    fn take_run_time(&mut self) -> Option<RunTime> {
+        Some(self.link.take_run_time())
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum ToChild {
     /// Asks for [`FromChild::Synced`] once everything said before has been passed on.
     Sync(u64),
     Chdir(PathBuf),
+    /// A variable of the environment; none removes it.
+    SetEnv(String, Option<String>),
     /// A folder to remove when the kernel is gone.
     RemoveAtEnd(PathBuf),
     /// Whether checkpoints are taken.
@@ -56,6 +58,13 @@ pub(crate) enum FromChild {
     /// A piece of a message of the runtime's ([`dds::wire::Up`]), with its flags.
     Message(u8, Vec<u8>),
     Ask(Question),
+    /// The answer to `SetEnv`: 0 or an errno.
+    EnvSet(i32),
+    /// How long the cell's code has run, in nanoseconds: on the clock, and of all its threads.
+    Ran {
+        wall: u64,
+        cpu: u64,
+    },
 }
 
 /// The process of the cells wants a line of the user's.
@@ -104,6 +113,7 @@ impl ToChild {
             ToChild::Interrupt => vec![b'I'],
             ToChild::Sync(n) => tagged(b'S', &n.to_le_bytes()),
             ToChild::Chdir(path) => tagged(b'W', path.as_os_str().as_bytes()),
+            ToChild::SetEnv(name, value) => tagged(b'V', &assignment(name, value.as_deref())),
             ToChild::RemoveAtEnd(path) => tagged(b'T', path.as_os_str().as_bytes()),
             ToChild::Checkpoints(on) => vec![b'K', u8::from(*on)],
             ToChild::Comm(flags, piece) => flagged(b'C', *flags, piece),
@@ -123,6 +133,9 @@ impl ToChild {
             b'I' => ToChild::Interrupt,
             b'S' => ToChild::Sync(u64::from_le_bytes(rest.try_into().ok()?)),
             b'W' => ToChild::Chdir(path(rest)),
+            b'V' => {
+                parse_assignment(rest).map(|(n, v)| ToChild::SetEnv(n.to_owned(), v.map(str::to_owned)))?
+            }
             b'T' => ToChild::RemoveAtEnd(path(rest)),
             b'K' => ToChild::Checkpoints(*rest.first()? != 0),
             b'C' => {
@@ -171,6 +184,8 @@ impl FromChild {
             FromChild::Ask(question) => tagged(b'a', &question.encode()),
             FromChild::Synced(n) => tagged(b's', &n.to_le_bytes()),
             FromChild::Cwd(errno) => tagged(b'w', &errno.to_le_bytes()),
+            FromChild::EnvSet(errno) => tagged(b'v', &errno.to_le_bytes()),
+            FromChild::Ran { wall, cpu } => tagged(b'r', &[wall.to_le_bytes(), cpu.to_le_bytes()].concat()),
         }
     }
 
@@ -202,6 +217,12 @@ impl FromChild {
             b'a' => FromChild::Ask(Question::decode(rest)?),
             b's' => FromChild::Synced(u64::from_le_bytes(rest.try_into().ok()?)),
             b'w' => FromChild::Cwd(i32::from_le_bytes(rest.try_into().ok()?)),
+            b'v' => FromChild::EnvSet(i32::from_le_bytes(rest.try_into().ok()?)),
+            b'r' => {
+                let (wall, cpu) = rest.split_at_checked(8)?;
+                let nanos = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+                FromChild::Ran { wall: nanos(wall)?, cpu: nanos(cpu)? }
+            }
             _ => return None,
         })
     }
@@ -263,6 +284,19 @@ fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()))
 }
 
+/// `NAME=VALUE`, or `NAME` alone for one that is removed; a name holds no `=`.
+pub(crate) fn assignment(name: &str, value: Option<&str>) -> Vec<u8> {
+    value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}")).into_bytes()
+}
+
+/// What [`assignment`] has put together.
+pub(crate) fn parse_assignment(bytes: &[u8]) -> Option<(&str, Option<&str>)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    let fits = !name.is_empty() && !text.contains('\0');
+    fits.then_some((name, value))
+}
+
 /// The two texts of a `LOAD_AND_RUN path function` line; the path may hold spaces.
 pub(crate) fn parse_load_and_run(line: &[u8]) -> Option<(&Path, &str)> {
     let rest = line.strip_prefix(b"LOAD_AND_RUN ")?;
@@ -286,6 +320,9 @@ mod tests {
             ToChild::Checkpoints(false),
             ToChild::Comm(3, vec![0, 1]),
             ToChild::Answer { question: 1 << 40, flags: 2, answered: true, text: vec![0, 255] },
+            ToChild::SetEnv("A".into(), Some("b=c é".into())),
+            ToChild::SetEnv("A".into(), Some(String::new())),
+            ToChild::SetEnv("A".into(), None),
         ] {
             assert_eq!(ToChild::decode(&frame.encode()), Some(frame));
         }
@@ -309,10 +346,27 @@ mod tests {
             FromChild::Message(1, vec![2, 3]),
             FromChild::Ask(Question { number: 9, password: true, prompt: Some("é? ".into()) }),
             FromChild::Ask(Question::default()),
+            FromChild::EnvSet(22),
+            FromChild::Ran { wall: 5, cpu: u64::MAX },
         ] {
             assert_eq!(FromChild::decode(&frame.encode()), Some(frame));
         }
-        for bad in [&b""[..], b"?", b"S1", b"x\0", b"pno", b"A12", b"C", b"m", b"a12345678"] {
+        for bad in [
+            &b""[..],
+            b"?",
+            b"S1",
+            b"x\0",
+            b"pno",
+            b"A12",
+            b"C",
+            b"m",
+            b"a12345678",
+            b"V",
+            b"V=x",
+            b"VA=\0",
+            b"r1",
+            b"v",
+        ] {
             assert_eq!(ToChild::decode(bad).map(|_| ()), None);
             assert_eq!(FromChild::decode(bad).map(|_| ()), None);
         }

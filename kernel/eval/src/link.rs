@@ -12,7 +12,8 @@ use crate::output::{CellOutput, Decoder};
 use crate::socket;
 use dds::wire::Assembler;
 use dds_core::MimeBundle;
-use dds_core::eval::{CellSink, CommDoor, CommMessage, Stream};
+use dds_core::eval::{CellSink, CommDoor, CommMessage, RunTime, Stream};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,10 @@ struct State {
     message: Assembler,
     comms: comms::Comms,
     questions: questions::Questions,
+    env_answer: Option<i32>,
+    /// What was set and removed in the environment, for the next child.
+    env: BTreeMap<String, Option<String>>,
+    ran: RunTime,
     remove_at_end: Option<PathBuf>,
     /// How many children have been started.
     children: u64,
@@ -171,6 +176,29 @@ impl Link {
         self.shared.lock().comms.is_handling()
     }
 
+    /// Sets or removes a variable of the process that runs cells; an errno on refusal.
+    pub(crate) fn set_env(&self, name: &str, value: Option<&str>) -> io::Result<()> {
+        self.shared.lock().env_answer = None;
+        self.remember_env(name, value);
+        match self.shared.wait(|state| state.env_answer.is_some()).env_answer {
+            Some(0) => Ok(()),
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "the evaluation process does not answer")),
+        }
+    }
+
+    /// For a child that is still starting, or not even that.
+    pub(crate) fn remember_env(&self, name: &str, value: Option<&str>) {
+        let value = value.map(str::to_owned);
+        self.shared.lock().env.insert(name.to_owned(), value.clone());
+        self.tell(&ToChild::SetEnv(name.to_owned(), value));
+    }
+
+    /// How long cells have run since this was last asked.
+    pub(crate) fn take_run_time(&self) -> RunTime {
+        std::mem::take(&mut self.shared.lock().ran)
+    }
+
     /// Which child is running, counted from 1.
     pub(crate) fn child_number(&self) -> u64 {
         self.shared.lock().children
@@ -281,6 +309,11 @@ impl Shared {
                 state.comms.forget_deliveries();
                 state.report.death = Some(death);
             }
+            FromChild::EnvSet(errno) => state.env_answer = Some(errno),
+            FromChild::Ran { wall, cpu } => {
+                state.ran.wall = state.ran.wall.saturating_add(Duration::from_nanos(wall));
+                state.ran.cpu = state.ran.cpu.saturating_add(Duration::from_nanos(cpu));
+            }
             FromChild::Hello => {
                 state.children += 1;
                 (state.stdout, state.stderr) = Default::default();
@@ -288,6 +321,9 @@ impl Shared {
                 state.comms.close_all(sink.as_ref(), &mut out);
                 self.tell(&ToChild::Chdir(state.cwd.clone()));
                 self.tell(&ToChild::Checkpoints(state.checkpoints));
+                for (name, value) in &state.env {
+                    self.tell(&ToChild::SetEnv(name.clone(), value.clone()));
+                }
                 if let Some(folder) = state.remove_at_end.clone() {
                     self.tell(&ToChild::RemoveAtEnd(folder));
                 }
@@ -334,7 +370,12 @@ impl State {
             FromChild::EarlyReturn => report.early_return = true,
             FromChild::Synced(number) => self.synced = number,
             FromChild::Cwd(errno) => self.cwd_answer = Some(errno),
-            FromChild::Death(_) | FromChild::Hello | FromChild::Message(..) | FromChild::Ask(_) => {}
+            FromChild::Death(_)
+            | FromChild::Hello
+            | FromChild::Message(..)
+            | FromChild::Ask(_)
+            | FromChild::EnvSet(_)
+            | FromChild::Ran { .. } => {}
         }
     }
 

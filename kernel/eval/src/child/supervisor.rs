@@ -6,7 +6,7 @@
 
 use super::library::ForRuntime;
 use super::{signals, worker};
-use crate::frames::{Cause, Death, FromChild, MAX_PAYLOAD, ToChild, parse_load_and_run};
+use crate::frames::{Cause, Death, FromChild, MAX_PAYLOAD, ToChild, assignment, parse_load_and_run};
 use crate::socket;
 use crate::stdout::{self, Parser, Piece};
 use dds::wire;
@@ -308,6 +308,9 @@ impl Supervisor {
                     self.tell(FromChild::Synced(number));
                 }
                 Some(ToChild::Chdir(folder)) => self.command(b'W', folder.as_os_str().as_bytes())?,
+                Some(ToChild::SetEnv(name, value)) => {
+                    self.command(b'V', &assignment(&name, value.as_deref()))?;
+                }
                 Some(ToChild::RemoveAtEnd(folder)) => self.remove_at_end = Some(folder),
                 Some(ToChild::Checkpoints(on)) => self.command(b'K', &[u8::from(on)])?,
                 Some(ToChild::Comm(flags, piece)) => {
@@ -397,7 +400,6 @@ impl Supervisor {
             };
             match frame.split_first() {
                 Some((b'C', checkpoint)) => self.checkpointed(checkpoint),
-                Some((b'D', _)) => self.cell_done()?,
                 Some((b'J', checkpoint)) => {
                     self.in_callback = true;
                     self.spare = Checkpoint::parse(checkpoint);
@@ -412,13 +414,17 @@ impl Supervisor {
                     self.parse(|parser, found| parser.release(found));
                     self.queue.push_back([b"a", question].concat());
                 }
+                Some((b'D', time)) => {
+                    self.queue.push_back([&b"r"[..], time].concat());
+                    self.cell_done()?;
+                }
                 Some((b'E', text)) => {
                     self.tell(FromChild::Stderr(text.to_vec()));
                     self.tell(FromChild::Panicked);
                     self.cell_done()?;
                 }
                 Some((b'P', payload)) => self.panicked(payload),
-                Some((b'w', _)) => self.queue.push_back(frame),
+                Some((b'w' | b'v', _)) => self.queue.push_back(frame),
                 _ => {}
             }
         }

@@ -1,10 +1,11 @@
 //! The process that loads compiled cells and runs them, and the checkpoint that it leaves behind
 //! before each of them.
 //!
-//! Commands come as datagrams: `R` path NUL function, `W` folder, `K` checkpoints on or off.
-//! Answers: `C` checkpoint, `D` done, `E` text (could not load), `W` errno, `J` a callback begins,
-//! with a checkpoint or none, `j` it has ended; `P` from the panic hook, `I` from who reads
-//! standard input. A checkpoint is a pid, 0 for none, and how many threads it is without.
+//! Commands come as datagrams: `R` path NUL function, `W` folder, `V` a variable, `K` checkpoints on
+//! or off. Answers: `C` checkpoint, `D` done and how long it took, `E` text (could not load), `W` and
+//! `V` errno, `J` a callback begins, with a checkpoint or none, `j` it has ended; `P` from the panic
+//! hook, `I` from who reads standard input. A checkpoint is a pid, 0 for none, and how many threads
+//! it is without.
 //!
 //! Callbacks of the page run here between cells. Before the first one after a cell a checkpoint is
 //! left behind too, so that a callback that crashes or never ends does not cost the session.
@@ -14,13 +15,13 @@
 
 use super::library::{Entry, ForRuntime};
 use super::{signals, stdin};
-use crate::frames::FromChild;
+use crate::frames::{FromChild, parse_assignment};
 use crate::{compile, socket};
 use libc::{c_int, c_void, pid_t};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest command: a path and a function name.
 const MAX_COMMAND: usize = 16 * 1024;
@@ -107,6 +108,10 @@ impl Worker {
                 self.answer(&FromChild::Cwd(errno).encode());
             }
             Some((b'K', on)) => self.takes_checkpoints = on.first() == Some(&1),
+            Some((b'V', assignment)) => {
+                let errno = if set_variable(assignment) { 0 } else { libc::EINVAL };
+                self.answer(&FromChild::EnvSet(errno).encode());
+            }
             _ => {}
         }
     }
@@ -144,12 +149,17 @@ impl Worker {
         self.answer_with_checkpoint(b'C');
         signals::allow_interrupt();
         self.entry.cell(true);
+        let (began, cpu_began) = (Instant::now(), cpu_time());
         let result = self.load_and_run(so, function);
         self.entry.cell(false);
         self.entry.flush();
         signals::block_interrupt();
         match result {
-            Ok(()) => self.answer(b"D"),
+            Ok(()) => {
+                let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes();
+                let cpu = cpu_time().saturating_sub(cpu_began);
+                self.answer(&[b"D", &nanos(began.elapsed())[..], &nanos(cpu)[..]].concat());
+            }
             Err(error) => {
                 let mut frame = vec![b'E'];
                 frame.extend(error.to_string().bytes().take(MAX_COMMAND));
@@ -236,4 +246,26 @@ extern "C" fn fork_into(pid: *mut c_void) {
     // SAFETY: `pid` is the variable of the caller, who waits. The child only waits and, later,
     // loads cells; locks of other threads of the user's process may stay taken in it.
     unsafe { *pid.cast::<c_int>() = libc::fork() };
+}
+
+/// Sets or removes a variable; whether it could be done.
+fn set_variable(assignment: &[u8]) -> bool {
+    let Some((name, value)) = parse_assignment(assignment) else { return false };
+    // SAFETY: no cell runs now. A thread that an earlier cell has left behind may read the environment
+    // through the C library at this moment; so it may when a cell sets a variable itself.
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, value),
+            None => std::env::remove_var(name),
+        }
+    }
+    true
+}
+
+/// Processor time of this process so far, of all its threads.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable; the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
