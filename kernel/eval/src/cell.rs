@@ -78,6 +78,16 @@ fn absolute_paths(arguments: &str, cwd: &Path) -> String {
     format!("{head}{before}{}{rest}", cwd.join(path).to_string_lossy())
 }
 
+/// A part whose value shows itself by the method of that name. As a statement of the user's, and not
+/// as code that evcxr makes of it, it is compiled once, and errors in it are told in full. What is
+/// added stands before the expression and on a line below it, so that lines keep their numbers.
+pub(crate) fn showing_its_value(part: &str, method: &str) -> Option<String> {
+    let range = crate::parse::final_expression(part)?;
+    let (before, rest) = part.split_at_checked(range.start)?;
+    let (expression, after) = rest.split_at_checked(range.len())?;
+    Some(format!("{before}({expression}\n).{method}();{after}"))
+}
+
 /// The level that an `:opt` line asks for, if the part has one.
 pub(crate) fn opt_level(part: &str) -> Option<&str> {
     part.lines()
@@ -95,6 +105,11 @@ pub(crate) fn changes_format(part: &str) -> bool {
         let name = line.split_whitespace().next().unwrap_or("");
         matches!(name, ":fmt" | ":types")
     })
+}
+
+/// Whether a part forgets everything.
+pub(crate) fn clears(part: &str) -> bool {
+    part.lines().any(|line| line.trim() == ":clear")
 }
 
 /// Whether a part may bring in a crate.
@@ -179,8 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn values_show_themselves() {
+        let shown = |part| showing_its_value(part, "show");
+        assert_eq!(shown(":t x\n\na;\n  b // c\n").unwrap(), ":t x\n\na;\n  (b\n).show(); // c\n");
+        assert_eq!(shown("a;\n"), None);
+    }
+
+    #[test]
     fn directives_are_read() {
         assert!(changes_format(":fmt {}\n1") && !changes_format("1"));
+        assert!(clears(":clear\n1") && !clears("clear"));
         assert_eq!(opt_level(":opt 2\nlet a = 1;"), Some("2"));
         assert_eq!(opt_level("let a = 1;"), None);
     }

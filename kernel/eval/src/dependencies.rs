@@ -21,13 +21,13 @@ pub(crate) fn write_wrapper(folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Cells, build scripts and cargo's questions to the compiler (crate `___`, or none) pass as they
-/// are. The last `opt-level` given counts.
+/// are. Of options given twice the last one counts; cells have line tables, for panics.
 fn script() -> String {
     format!(
         "#!/bin/sh\n\
          case \" $* \" in\n\
          *\" --crate-name {CELL_CRATE} \"* | *\" --crate-name build_script_\"* | *\" --crate-name ___ \"*) exec \"$@\" ;;\n\
-         *\" --crate-name \"*) exec \"$@\" -C opt-level=2 ;;\n\
+         *\" --crate-name \"*) exec \"$@\" -C opt-level=2 -C debuginfo=0 ;;\n\
          *) exec \"$@\" ;;\n\
          esac\n"
     )
@@ -45,7 +45,10 @@ mod tests {
             let output = std::process::Command::new(&wrapper).arg("echo").args(arguments).output().unwrap();
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
-        assert_eq!(says(&["--crate-name", "image", "a b"]), "--crate-name image a b -C opt-level=2");
+        assert_eq!(
+            says(&["--crate-name", "image", "a b"]),
+            "--crate-name image a b -C opt-level=2 -C debuginfo=0"
+        );
         assert_eq!(says(&["--crate-name", "ctx"]), "--crate-name ctx");
         assert_eq!(says(&["--crate-name", "build_script_build"]), "--crate-name build_script_build");
         assert_eq!(says(&["-vV"]), "-vV");

@@ -46,6 +46,8 @@ pub struct RustEvaluator {
     starting: Option<Receiver<Result<Engine>>>,
     /// A cell waits for the start.
     wanted: Arc<AtomicBool>,
+    /// Number of the last cell.
+    cells: u64,
 }
 
 impl RustEvaluator {
@@ -72,6 +74,7 @@ impl RustEvaluator {
             engine: None,
             starting: None,
             wanted: Arc::default(),
+            cells: 0,
         };
         evaluator.begin_start()?;
         Ok(evaluator)
@@ -183,13 +186,15 @@ impl Evaluator for RustEvaluator {
         if parts.is_empty() {
             return Ok(None);
         }
+        self.cells = sink.cell().unwrap_or(self.cells + 1);
+        let source = report::Source::new(format!("cell [{}]", self.cells), code);
         self.guarded(cx, |engine, interrupted| {
             let mut value: Option<MimeBundle> = None;
             for part in &parts {
                 if interrupted() {
                     return Err(report::interrupted(true));
                 }
-                let done = engine.execute(part, code, sink, interrupted)?;
+                let done = engine.execute(part, &source, sink, interrupted)?;
                 if let Some(shown) = &done.shown {
                     sink.display(shown);
                 }

@@ -17,6 +17,7 @@ mod frames;
 mod language;
 mod link;
 mod output;
+mod parse;
 mod prelude;
 mod report;
 mod socket;

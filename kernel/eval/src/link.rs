@@ -32,8 +32,12 @@ pub(crate) struct Report {
     pub stderr_tail: String,
 }
 
+/// Puts a panic on a thread of the user's into words.
+pub(crate) type TellPanic = Box<dyn Fn(&Panic) -> String + Send>;
+
 #[derive(Default)]
 struct State {
+    tell_panic: Option<TellPanic>,
     sink: Option<Arc<dyn CellSink>>,
     report: Report,
     stdout: Decoder,
@@ -93,6 +97,11 @@ impl Link {
         state.report = Report::default();
         drop(state);
         self.tell(&ToChild::Begin);
+    }
+
+    /// How panics of threads are told from now on. Called with a lock of the link held.
+    pub(crate) fn tell_panics(&self, tell: TellPanic) {
+        self.shared.lock().tell_panic = Some(tell);
     }
 
     /// A cell has ended: waits for the rest of its output and returns what happened. Threads that
@@ -241,7 +250,8 @@ impl Shared {
             FromChild::ContentEnd => report.output.end(),
             FromChild::Panic(panic) if panic.main => report.panic = Some(panic),
             FromChild::Panic(panic) => {
-                shows.push(Show::Text(Stream::Stderr, crate::report::thread_panic(&panic)));
+                let told = state.tell_panic.as_ref().map(|tell| tell(&panic));
+                shows.push(Show::Text(Stream::Stderr, told.unwrap_or_default()));
             }
             FromChild::Panicked => report.panicked = true,
             FromChild::EarlyReturn => report.early_return = true,

@@ -22,6 +22,9 @@ pub(crate) const VALUE_MIME: &str = "application/x.dds.value";
 /// MIME type under which [`crate::RustEvaluator`] asks for the text of an expression.
 pub(crate) const TEXT_MIME: &str = "application/x.dds.text";
 
+/// The method by which a value shows itself.
+pub(crate) const METHOD: &str = "evcxr_display";
+
 /// `evcxr_display` for whatever is `Debug`. A method of the type itself wins over it.
 const FALLBACK: &str = r#"
 pub trait DdsShow { fn evcxr_display(&self); }
@@ -41,6 +44,44 @@ pub(crate) const NO_FALLBACK: &str = "pub trait DdsShow {}";
 const HOOKS: &str = r#"
 let _ = {
     static SOCKET: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+    // The calls that led to the panic: an offset and a file each, as `frames::Frame` reads them.
+    // (The standard library's own backtrace knows no code that is loaded after its first use.)
+    fn frames() -> String {
+        use std::ffi::{CStr, c_char, c_int, c_void};
+        #[repr(C)]
+        struct Found { file: *const c_char, base: usize, name: *const c_char, at: usize }
+        unsafe extern "C" {
+            fn _Unwind_Backtrace(step: extern "C" fn(*mut c_void, *mut c_void) -> c_int, with: *mut c_void) -> c_int;
+            fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+            fn dladdr(address: usize, found: *mut Found) -> c_int;
+        }
+        extern "C" fn step(frame: *mut c_void, with: *mut c_void) -> c_int {
+            let calls = unsafe { &mut *with.cast::<Vec<usize>>() };
+            // A return address is behind the call.
+            calls.push(unsafe { _Unwind_GetIP(frame) }.saturating_sub(1));
+            if calls.len() < 256 { 0 } else { 5 }
+        }
+        let mut calls: Vec<usize> = Vec::with_capacity(256);
+        unsafe { _Unwind_Backtrace(step, (&raw mut calls).cast()) };
+        let mut out = String::new();
+        for call in calls {
+            let mut found = Found { file: std::ptr::null(), base: 0, name: std::ptr::null(), at: 0 };
+            if unsafe { dladdr(call, &mut found) } == 0 || found.file.is_null() {
+                continue;
+            }
+            let file = unsafe { CStr::from_ptr(found.file) }.to_string_lossy();
+            let system = ["/libstd-", "/libc.so", "/libgcc_s"].iter().any(|name| file.contains(name));
+            if system || !file.ends_with(".so") || file.contains('\n') {
+                continue;
+            }
+            let line = format!("{:x}\t{file}\n", call.wrapping_sub(found.base));
+            if out.len() + line.len() > 12_000 {
+                break;
+            }
+            out.push_str(&line);
+        }
+        out
+    }
     #[unsafe(no_mangle)]
     pub extern "C" fn dds_prelude_install(socket: i32) {
         SOCKET.store(socket, std::sync::atomic::Ordering::SeqCst);
@@ -63,9 +104,9 @@ let _ = {
                 None => ("", 0, 0),
             };
             let frame = format!(
-                "P{}\0{}\0{}\0{}\0{}\0{}",
+                "P{}\0{}\0{}\0{}\0{}\0{}\0{}",
                 (thread.id() == home) as u8, file, line, column,
-                thread.name().unwrap_or("<unnamed>").replace('\0', " "), message
+                thread.name().unwrap_or("<unnamed>").replace('\0', " "), frames(), message
             );
             use std::io::Write;
             use std::os::fd::FromRawFd;
@@ -110,16 +151,13 @@ pub(crate) fn brings_own_display(code: &str) -> bool {
 }
 
 /// Rust code that reports the `Display` text of `expression` under [`TEXT_MIME`]. The expression
-/// stands alone on line [`TEXT_LINE`].
+/// stands on lines of its own, by which errors in it are found.
 pub(crate) fn text_of(expression: &str) -> String {
     format!(
         "{{ let text = format!(\"{{}}\", &(\n{expression}\n));\n\
          println!(\"EVCXR_BEGIN_CONTENT {TEXT_MIME}\\n{{text}}\\nEVCXR_END_CONTENT\"); }};"
     )
 }
-
-/// 1-based line of the expression in [`text_of`].
-pub(crate) const TEXT_LINE: usize = 2;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,10 @@ pub enum Stream {
 
 /// Where a running cell's output goes, while it runs.
 pub trait CellSink: Send + Sync {
+    /// The number that the front end shows beside the cell; messages name the cell by it.
+    fn cell(&self) -> Option<u64> {
+        None
+    }
     fn stream(&self, stream: Stream, text: &str);
     fn display(&self, bundle: &MimeBundle);
     /// Shows `bundle` under `display_id`, or with `update` replaces what is shown under it.

@@ -82,7 +82,7 @@ impl Executor {
             let input = json!({"code": asked.code, "execution_count": count});
             self.front.publish(parent, "execute_input", input);
         }
-        let shown = (!asked.silent).then(|| self.output.sink(&request.header));
+        let shown = (!asked.silent).then(|| self.output.sink(&request.header, stored.then_some(count)));
         let sink: Arc<dyn CellSink> = match &shown {
             Some(shown) => shown.clone(),
             None => Arc::new(Quiet),

@@ -42,9 +42,10 @@ impl Output {
     }
 
     /// A sink for the cell that `parent` asked for.
-    pub(super) fn sink(&self, parent: &Header) -> Arc<CellOutput> {
+    /// `cell` is the number of the cell, if it has one.
+    pub(super) fn sink(&self, parent: &Header, cell: Option<u64>) -> Arc<CellOutput> {
         let parent = Arc::new(parent.clone());
-        Arc::new(CellOutput { batch: self.batch.clone(), parent, counts: Mutex::default() })
+        Arc::new(CellOutput { batch: self.batch.clone(), parent, cell, counts: Mutex::default() })
     }
 }
 
@@ -146,6 +147,7 @@ impl Batch {
 pub(super) struct CellOutput {
     batch: Arc<Batch>,
     parent: Arc<Header>,
+    cell: Option<u64>,
     counts: Mutex<Counts>,
 }
 
@@ -211,6 +213,10 @@ impl CellOutput {
 }
 
 impl CellSink for CellOutput {
+    fn cell(&self) -> Option<u64> {
+        self.cell
+    }
+
     fn stream(&self, stream: Stream, text: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = text.floor_char_boundary(MAX_CELL_TEXT - counts.text);

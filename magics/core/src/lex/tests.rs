@@ -1,4 +1,4 @@
-use super::{Completeness, Role, boundaries, ends_in_expression, is_complete};
+use super::{Completeness, OpenEnd, Role, boundaries, ends_in_expression, is_complete, open_end};
 
 fn roles(code: &str) -> Vec<Role> {
     boundaries(code).iter().map(|line| line.role).collect()
@@ -123,5 +123,21 @@ fn any_prefix_is_answered() {
         let lines = boundaries(prefix);
         assert_eq!(lines.len(), prefix.lines().count(), "{prefix:?}");
         let _ = is_complete(prefix);
+    }
+}
+
+#[test]
+fn what_is_open_is_pointed_at() {
+    for (code, expected) in [
+        ("f(1)", None),
+        ("let é = (1, [2);", None),
+        ("let a = (1, [2];", Some(OpenEnd::Bracket(8..9))),
+        ("a; \"b", Some(OpenEnd::Text(3..5))),
+        ("a /* b", Some(OpenEnd::Text(2..6))),
+        ("a += // what", Some(OpenEnd::After(3..4))),
+        ("let a = 1", Some(OpenEnd::After(8..9))),
+        ("%%dds x", None),
+    ] {
+        assert_eq!(open_end(code), expected, "{code:?}");
     }
 }
