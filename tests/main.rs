@@ -5,5 +5,6 @@
 
 mod command_line;
 mod dependencies;
+mod jobs;
 mod tidy;
 mod tree;

@@ -65,8 +65,16 @@ class Ran:
 class Kernel:
     """One started kernel."""
 
-    def __init__(self, cwd: Path, env: dict[str, str], name: str = "dds", **options):
-        self.manager = KernelManager(kernel_name=name)
+    def __init__(
+        self,
+        cwd: Path,
+        env: dict[str, str],
+        name: str = "dds",
+        transport: str = "tcp",
+        ip: str = "127.0.0.1",
+        **options,
+    ):
+        self.manager = KernelManager(kernel_name=name, transport=transport, ip=ip)
         begun = time.monotonic()
         self.manager.start_kernel(cwd=str(cwd), env=env, **options)
         self.client: BlockingKernelClient = self.manager.client()
@@ -79,13 +87,19 @@ class Kernel:
             self.close()
             raise
 
+    def url(self, channel: str) -> str:
+        """Where a socket of one's own connects to `shell`, `iopub`, `stdin`, `control` or `hb`."""
+        port = getattr(self.client, f"{channel}_port")
+        between = "-" if self.client.transport == "ipc" else ":"
+        return f"{self.client.transport}://{self.client.ip}{between}{port}"
+
     def _wait_for_kernel_info(self):
         """Asks by a socket of its own: `wait_for_ready` counts in tenths of a second."""
         socket = zmq.Context.instance().socket(zmq.DEALER)
         try:
             socket.setsockopt(zmq.RECONNECT_IVL, 5)
             socket.setsockopt(zmq.LINGER, 0)
-            socket.connect(f"tcp://{self.client.ip}:{self.client.shell_port}")
+            socket.connect(self.url("shell"))
             self.client.session.send(socket, "kernel_info_request", content={})
             assert socket.poll(60_000), "no kernel_info_reply within 60 s"
             socket.recv_multipart()

@@ -90,6 +90,28 @@ def isolated_environment(home: Path):
         shutil.rmtree(runtime, ignore_errors=True)
 
 
+def alive(pid: int) -> bool:
+    """Whether the process still does something: a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid` now; one that ends meanwhile has none."""
+    found = []
+    try:
+        # Children belong to the thread that started them.
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found += [int(child), *descendants(int(child))]
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return found
+
+
 class Foreground:
     """A `dds` command that stays: its standard output line by line, its standard error in a file."""
 

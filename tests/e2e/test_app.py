@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import chromium
 import pytest
 import requests
 from conftest import serve
@@ -290,13 +291,10 @@ def test_an_app_that_cannot_start_names_the_notebook(binary, env, tmp_path):
     assert done.returncode == 1 and "broken.ipynb" in done.stderr
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium not installed")
 @pytest.mark.parametrize("which", ["walkthrough", "second"])
 def test_a_browser_draws_the_page(which, request, screenshots, tmp_path):
     """Keeps `target/screenshots/app-*.png`: worth a look after a change to the page."""
+    browser = chromium.required()
     url = request.getfixturevalue(which)
     picture = screenshots / f"app-{which}.png"
     picture.unlink(missing_ok=True)
@@ -305,7 +303,7 @@ def test_a_browser_draws_the_page(which, request, screenshots, tmp_path):
     flags += ["--virtual-time-budget=10000", f"--screenshot={picture}"]
     begun = time.monotonic()
     done = subprocess.run(
-        [CHROMIUM, *flags, url], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        [browser, *flags, url], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
     )
     assert picture.is_file(), f"{time.monotonic() - begun:.0f} s\n{done.stderr[-2000:]}"
     header = picture.read_bytes()[:24]

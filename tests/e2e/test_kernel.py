@@ -6,7 +6,7 @@ import time
 
 import pytest
 from cells import Kernel
-from processes import ROOT, wait_until
+from processes import ROOT, alive, descendants, wait_until
 from repositories import CLIPART
 
 # The promise for an interrupt is 250 ms; a test only knows that it must not wait for the cell's own end.
@@ -185,7 +185,7 @@ def test_a_wrong_token_is_refused_with_a_hint_and_never_printed(kernel, start_se
     assert "DAGSHUB_USER_TOKEN" in ran.text
 
 
-def test_an_unreachable_server_leaves_the_kernel_alive(kernel, tmp_path):
+def test_an_unreachable_server_leaves_the_kernelalive(kernel, tmp_path):
     import socket
 
     with socket.socket() as closed:
@@ -221,7 +221,7 @@ def test_interrupt_ends_a_shell_line_and_its_children(kernel, tmp_path):
     ran = kernel.collect(cell, seconds=60)
     assert ran.status == "error" and ran.reply["ename"] == "Interrupted"
     child = int(pid_file.read_text())
-    wait_until(lambda: not _alive(child), f"process {child}, started by the cell, is gone")
+    wait_until(lambda: not alive(child), f"process {child}, started by the cell, is gone")
     assert kernel.ok("!echo alive").stdout == "alive\n"
 
 
@@ -262,9 +262,9 @@ def test_shutdown_ends_every_child(jupyter_env, tmp_path):
     with Kernel(tmp_path, jupyter_env) as kernel:
         kernel.ok("let a = 1;")
         pid = kernel.manager.provisioner.process.pid
-        family = _descendants(pid)
+        family = descendants(pid)
         assert family, "the evaluator is a child process"
-    wait_until(lambda: not any(_alive(p) for p in [pid, *family]), "the kernel and its children are gone")
+    wait_until(lambda: not any(alive(p) for p in [pid, *family]), "the kernel and its children are gone")
 
 
 def test_the_notebooks_of_the_tree_name_this_kernel():
@@ -276,25 +276,3 @@ def test_the_notebooks_of_the_tree_name_this_kernel():
         notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
         nbformat.validate(notebook)
         assert notebook.metadata.kernelspec.name == "dds", path
-
-
-def _alive(pid: int) -> bool:
-    try:
-        stat = open(f"/proc/{pid}/stat").read()
-    except FileNotFoundError:
-        return False
-    return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for child in open(f"/proc/{pid}/task/{pid}/children").read().split():
-        found += [int(child), *_descendants(int(child))]
-    # Children belong to the thread that started them.
-    import os
-
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        if thread != str(pid):
-            for child in open(f"/proc/{pid}/task/{thread}/children").read().split():
-                found += [int(child), *_descendants(int(child))]
-    return found

@@ -63,3 +63,8 @@ class TestProtocol(jupyter_kernel_test.KernelTests):
     @unittest.skip("no command clears an output in this version: progress updates a display instead")
     def test_clear_output(self):
         pass
+
+
+class TestIopubWelcome(jupyter_kernel_test.IopubWelcomeTests):
+    kernel_name = "dds"
+    support_iopub_welcome = True

@@ -5,6 +5,7 @@
 
 mod command;
 mod interrupt;
+mod job;
 mod mounts;
 mod panics;
 mod serving;
@@ -63,6 +64,7 @@ fn dispatch(words: &[String], style: Style) -> Result<()> {
             Ok(())
         }
         ShellCommand::Install(r) => install_kernel(r, &cwd, style),
+        ShellCommand::Job(r) => job::run(&r, &cwd, style),
         ShellCommand::Kernel(r) => run_kernel(&cwd.join(r.file), &cwd),
         other => {
             let config = Arc::new(config::load(&config::process_env)?);

@@ -1,6 +1,7 @@
 //! What the environment says: folders, tokens, threads. Read once, here; the libraries are handed
 //! the result.
 
+use dds_app::server::UPLOADS_ENV;
 use dds_core::{Config, Error, Kind, Result, Secret};
 use std::ffi::OsString;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -8,8 +9,6 @@ use std::path::{Path, PathBuf};
 
 /// Host of the DagsHub API when `DAGSHUB_CLIENT_HOST` names no other.
 const DAGSHUB: &str = "https://dagshub.com";
-/// Environment variable that names a visitor's upload folder; the app server sets it.
-const UPLOADS: &str = "DDS_UPLOADS";
 
 /// Reads one environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -49,7 +48,7 @@ pub fn load(env: Env<'_>) -> Result<Config> {
 
 /// The folder in which the app server stores this visitor's uploads.
 pub fn uploads(env: Env<'_>) -> Option<PathBuf> {
-    path(env, UPLOADS)
+    path(env, UPLOADS_ENV)
 }
 
 fn text(env: Env<'_>, name: &str) -> Option<String> {

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod job;
 pub mod kernel;
 pub mod render;
 pub mod session;

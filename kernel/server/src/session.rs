@@ -19,6 +19,7 @@ pub mod wiring;
 pub use evaluator::MakeEvaluator;
 pub(crate) use exec::exec;
 pub use notes::Notes;
+pub(crate) use output::text_bundle;
 pub use output::{MAX_RESULT_BYTES, cell_error};
 pub(crate) use progress::described as progress_text;
 
@@ -45,6 +46,13 @@ pub struct Services {
     pub notes: Arc<Notes>,
     /// Unmounts everything; called once.
     pub close: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Services {
+    /// The engines of a session.
+    pub(crate) fn engines<'a>(&'a self, session: &'a dyn SessionEngine) -> Engines<'a> {
+        Engines { data: &*self.data, mount: &*self.mount, learn: &*self.learn, session }
+    }
 }
 
 /// Makes mounts show what was just uploaded.
@@ -88,12 +96,7 @@ impl Session {
     }
 
     fn engines(&self) -> Engines<'_> {
-        Engines {
-            data: &*self.services.data,
-            mount: &*self.services.mount,
-            learn: &*self.services.learn,
-            session: self,
-        }
+        self.services.engines(self)
     }
 
     fn cwd(&self) -> PathBuf {

@@ -127,6 +127,7 @@ pub enum ShellCommand {
     App(rq::App),
     Serve(rq::Serve),
     Demo(Demo),
+    Job(Job),
     Install(Install),
     Kernel(Kernel),
     /// The process that runs Rust cells; started by the kernel
@@ -150,6 +151,38 @@ pub struct Demo {
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 }
+
+/// Run a job: commands of a JSON file, in order, with one stream of events as JSON lines
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(after_help = JOB_HELP)]
+pub struct Job {
+    /// What to do
+    #[arg(value_parser = ["run"])]
+    pub action: String,
+    /// The job file; - reads it from standard input
+    pub spec: String,
+    /// Check everything and print what would run
+    #[arg(long)]
+    pub plan: bool,
+}
+
+/// What a job file holds, for its help; lines of at most 96 columns.
+const JOB_HELP: &str = "\
+A job file
+  {\"dds_job\": 1,
+   \"name\": \"birds\",
+   \"folder\": \"work\",
+   \"steps\": [\"%%dds data\\npath = \\\"photos\\\"\\nname = \\\"birds\\\"\",
+             \"%dds probe --data birds\",
+             \"%dds export birds-model\"],
+   \"env\": {\"DDS_CACHE\": \"/scratch/dds\"}}
+  dds_job              The version of the format: 1
+  steps                %dds commands, each as in a cell; no Rust and no shell lines
+  name                 For people [optional]
+  folder               Where the steps work; from the current folder [default: .]
+  env                  Variables of the job; secrets come from the environment instead [optional]
+Exit status: 0, 1 when a step failed or the file is wrong, 130 after an interrupt. The events and
+the job file are kept in FOLDER/.dds/runs/ID.";
 
 /// Install the Jupyter kernel `Rust (dds)`; for your user unless told otherwise
 #[derive(Args, Clone, Debug, Default, PartialEq)]

@@ -17,6 +17,7 @@ pub const THEMES: &[Theme] = &[
         title: "Learn",
         commands: &["data", "batch", "probe", "confusion", "top-losses", "export", "load", "predict"],
     },
+    Theme { title: "Runs", commands: &["job"] },
     Theme { title: "Publish", commands: &["app", "exec", "serve"] },
     Theme { title: "Other", commands: &["cd", "help", "demo", "install", "kernel"] },
 ];
@@ -58,6 +59,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         },
         "exec" => &["exec birds.ipynb --out done.ipynb"],
         "serve" => &["serve photos --port 8787"],
+        "job" => &["job run birds.json", "job run birds.json --plan"],
         "cd" => &["cd photos"],
         "help" => &["help show"],
         "demo" => &["demo --exit --report report.json"],

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod eval;
 pub mod form;
+pub mod job;
 pub mod lex;
 pub mod mime;
 pub mod outcome;
@@ -19,6 +20,8 @@ pub mod repo_url;
 pub mod request;
 pub mod secret;
 pub mod source;
+pub mod table;
+pub mod timestamp;
 
 pub use config::Config;
 pub use cx::{Cancel, Cx, Progress, Sink, Unit};

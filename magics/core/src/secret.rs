@@ -38,6 +38,20 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Words in a variable's name that say that its value is a credential.
+const SECRET_WORDS: &[&str] =
+    &["TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS", "APIKEY"];
+
+/// Whether the variable `name` seems to hold a credential, so that its value is not shown:
+/// `DAGSHUB_USER_TOKEN`, `AWS_SECRET_ACCESS_KEY`, `OPENAI_API_KEY`, `db-password`.
+pub fn looks_secret(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let words: Vec<&str> = upper.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    // `SSH_KEY_FILE` names a place, not the key itself.
+    words.iter().any(|w| SECRET_WORDS.iter().any(|s| w.ends_with(s)))
+        || words.last().is_some_and(|w| ["KEY", "PAT", "AUTH"].contains(w))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +62,19 @@ mod tests {
         assert_eq!(format!("{s} {s:?}"), "*** ***");
         assert_eq!(s.redact("GET /?t=hunter2"), "GET /?t=***");
         assert_eq!(Secret::default().redact("abc"), "abc");
+    }
+
+    #[test]
+    fn names_of_secrets() {
+        for name in
+            ["DAGSHUB_USER_TOKEN", "AWS_SECRET_ACCESS_KEY", "db-password", "GITHUB_PAT", "MyToken", "KEY"]
+        {
+            assert!(looks_secret(name), "{name}");
+        }
+        for name in
+            ["PATH", "PWD", "KEYBOARD", "RUST_LOG", "SSH_KEY_FILE", "AUTHOR", "TOKENIZERS_PARALLELISM"]
+        {
+            assert!(!looks_secret(name), "{name}");
+        }
     }
 }

@@ -2,13 +2,13 @@
 //! repositories alike.
 
 mod clone;
-mod table;
 mod upload;
 
 use crate::open::open_repo;
 use dds_core::engine::DataEngine;
 use dds_core::mime::{escape_html, printable};
 use dds_core::request as rq;
+use dds_core::table::{Align, Table, bytes, count};
 use dds_core::{
     Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, Resolver, Result,
     Source, Versioning,
@@ -18,7 +18,6 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use table::{Table, bytes, count};
 
 /// `cat` is for reading, not for copying.
 pub const MAX_CAT_BYTES: u64 = 1 << 20;
@@ -88,15 +87,15 @@ impl DataEngine for Data {
             Place::Local(at) => (local_stat(&at)?, at.display().to_string()),
             Place::Remote { source, path } => (source.stat(&path, cx)?, shown(source.as_ref(), &path)),
         };
-        let mut table = Table::new(&["", ""]);
-        table.row([("kind", false), (kind(&entry), false)]);
+        let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+        table.row(["kind", kind(&entry)]);
         if let Some(size) = entry.size {
-            table.row([("size", false), (&format!("{} ({size} bytes)", bytes(size)), false)]);
+            table.row(["size", &format!("{} ({size} bytes)", bytes(size))]);
         }
         if let Some(digest) = entry.digest {
-            table.row([("digest", false), (&digest.to_string(), false)]);
+            table.row(["digest", &digest.to_string()]);
         }
-        table.row([("kept by", false), (keeper(entry.versioning), false)]);
+        table.row(["kept by", keeper(entry.versioning)]);
         let mut json = entry_json(&entry);
         if let Some(fields) = json.as_object_mut() {
             fields.insert("target".into(), shown.clone().into());
@@ -174,8 +173,16 @@ fn listing(entries: &[Entry], base: &RepoPath, shown: &str, long: bool) -> Outco
         parts.push(format!("{}, {}", count(files.len(), "file"), bytes(total)));
     }
     let summary = format!("{}: {}", printable(shown), parts.join(", "));
-    let mut table =
-        if long { Table::new(&["size", "kept by", "digest", "name"]) } else { Table::new(&["size", "name"]) };
+    let mut table = if long {
+        Table::new(&[
+            ("size", Align::Right),
+            ("kept by", Align::Left),
+            ("digest", Align::Left),
+            ("name", Align::Left),
+        ])
+    } else {
+        Table::new(&[("size", Align::Right), ("name", Align::Left)])
+    };
     for entry in entries.iter().take(MAX_ROWS) {
         let below = entry.path.strip_prefix(base).unwrap_or_else(|| entry.path.clone());
         let slash = if entry.kind == EntryKind::Dir { "/" } else { "" };
@@ -187,14 +194,9 @@ fn listing(entries: &[Entry], base: &RepoPath, shown: &str, long: bool) -> Outco
         };
         if long {
             let digest = entry.digest.map(|d| d.to_string()).unwrap_or_default();
-            table.row([
-                (size.as_str(), true),
-                (keeper(entry.versioning), false),
-                (&digest, false),
-                (&name, false),
-            ]);
+            table.row([size.as_str(), keeper(entry.versioning), &digest, &name]);
         } else {
-            table.row([(size.as_str(), true), (&name, false)]);
+            table.row([size.as_str(), &name]);
         }
     }
     if entries.len() > MAX_ROWS {

@@ -285,7 +285,7 @@ impl DataSet {
         if let Some(first) = self.unlabelled.first() {
             out.push(format!(
                 "{} left out for want of a label, the first is {:?}",
-                crate::table::count(self.unlabelled.len(), "image"),
+                dds_core::table::count(self.unlabelled.len(), "image"),
                 self.shown(first)
             ));
         }
@@ -296,7 +296,7 @@ impl DataSet {
         if copies > 0 {
             out.push(format!(
                 "{} identical to a training image",
-                crate::table::count(copies, "validation image")
+                dds_core::table::count(copies, "validation image")
             ));
         }
         out

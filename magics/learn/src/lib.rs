@@ -16,7 +16,6 @@ pub mod models;
 pub mod picture;
 pub mod place;
 pub mod store;
-pub mod table;
 pub mod transform;
 
 pub use engine::Learn;

@@ -104,8 +104,8 @@ fn too_much(files: usize, bytes: u64, limit: u64) -> Error {
         Kind::Limit,
         format!(
             "{files} files of {} together are too much to copy; the limit is {}",
-            crate::size_text(bytes),
-            crate::size_text(limit)
+            dds_core::table::bytes(bytes),
+            dds_core::table::bytes(limit)
         ),
     )
     .hint(

@@ -10,9 +10,9 @@ use crate::protocol::{Command, Settings, Spec, Tree};
 use crate::reader::Notice;
 use crate::stats::{Stats, Streamed};
 use crate::table::{Mount, MountTable, Problems, State, Way};
-use crate::{count_text, size_text};
 use dds_core::engine::MountEngine;
 use dds_core::request as rq;
+use dds_core::table::{bytes as size_text, count as count_text};
 use dds_core::{
     Config, Cx, Error, Kind, Located, Outcome, RepoPath, RepoUrl, Resolver, Result, Secret, Sink, Source,
 };

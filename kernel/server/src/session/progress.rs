@@ -2,6 +2,7 @@
 
 use dds_core::eval::{CellSink, Stream};
 use dds_core::mime::{escape_html, printable};
+use dds_core::table::bytes;
 use dds_core::{MimeBundle, Progress, Sink, Unit};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -82,17 +83,6 @@ pub(crate) fn described(p: &Progress) -> String {
         (Unit::Bytes, None) => bytes(p.done),
     };
     format!("{} {amount}", printable(&p.task))
-}
-
-fn bytes(n: u64) -> String {
-    let mut value = n as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 1000.0 {
-            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
 }
 
 fn bar(p: &Progress) -> MimeBundle {

@@ -7,7 +7,6 @@
 //! directory handle and never through links, so a hostile repository cannot write outside or into
 //! `.git`; objects go to the clone's own `.dvc/cache`, whatever the cloned configuration says.
 
-use super::table::{bytes, count};
 use crate::client::Auth;
 use crate::contain::Root;
 use crate::dvc::Manifest;
@@ -17,6 +16,7 @@ use crate::runtime;
 use base64::Engine;
 use dds_core::mime::printable;
 use dds_core::repo_url::Credentials;
+use dds_core::table::{bytes, count};
 use dds_core::{
     Config, Cx, Digest, Entry, Error, Kind, Outcome, RepoPath, RepoUrl, Result, Secret, Source, Versioning,
     request as rq,

@@ -6,7 +6,6 @@
 //! between, the batch is sent again on top of theirs if they left our files alone; else it is a
 //! conflict.
 
-use super::table::{bytes, count};
 use super::{Data, Place};
 use crate::client::HubClient;
 use crate::client::hub::{Found, Put};
@@ -17,6 +16,7 @@ use crate::runtime;
 use crate::store::digest_of_file;
 use dds_core::mime::printable;
 use dds_core::repo_url::Credentials;
+use dds_core::table::{bytes, count};
 use dds_core::{
     Cx, Digest, Error, Kind, Located, Outcome, RepoPath, RepoTarget, RepoUrl, Result, Secret, Source,
     request as rq,

@@ -9,8 +9,8 @@ use crate::metrics::best;
 use crate::picture::grid::{Caption, MAX_TILES, Tile, grid};
 use crate::picture::{GREEN, RED, confusion};
 use crate::place::FileRef;
-use crate::table::{Align, Table, count};
 use dds_core::mime::printable;
+use dds_core::table::{Align, Table, count};
 use dds_core::{Cx, Error, Outcome, Result, request as rq};
 use serde_json::json;
 

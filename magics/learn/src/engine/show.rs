@@ -6,9 +6,9 @@ use crate::decode::decode;
 use crate::features::{fatal, reader::read_ahead};
 use crate::picture::grid::{Caption, MAX_TILES, Tile, grid};
 use crate::place::{FileRef, Place};
-use crate::table::count;
 use crate::transform::thumbnail;
 use dds_core::mime::printable;
+use dds_core::table::count;
 use dds_core::{Cx, Error, Outcome, Result, request as rq};
 use serde_json::{Value, json};
 

@@ -95,7 +95,7 @@ fn the_limit_is_refused_before_anything_is_written() {
     assert_eq!(Plan::new(&Sized(MAX_COPY_BYTES - 1), &cx).unwrap().bytes, MAX_COPY_BYTES);
     let error = Plan::new(&Sized(MAX_COPY_BYTES), &cx).unwrap_err();
     assert_eq!(error.kind, Kind::Limit);
-    assert_eq!(error.message, "2 files of 200.0 MB together are too much to copy; the limit is 200.0 MB");
+    assert_eq!(error.message, "2 files of 200 MB together are too much to copy; the limit is 200 MB");
     assert!(error.hint.unwrap().contains("dds clone"));
 }
 

@@ -1,0 +1,93 @@
+"""JupyterLab in Chromium, on one notebook: every test is what a person does next.
+
+Each step keeps `target/screenshots/lab-*.png`: worth a look after a change to what cells show.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import chromium
+import pytest
+from lab import Notebook, browser_page, lab_server
+from repositories import CLIPART
+
+TABLE, PICTURE, ENDLESS, AFTERWARDS, COMPLETION, INSPECTION, WRONG = range(7)
+CELLS = {
+    TABLE: 'let mut numbers = vec![3, 1, 2];\nprintln!("{} numbers", numbers.len());\nnumbers',
+    PICTURE: "%dds show penguin.jpg muffin.jpg",
+    ENDLESS: 'println!("spinning");\nloop { std::hint::black_box(()); }',
+    AFTERWARDS: "numbers.iter().sum::<i32>()",
+    COMPLETION: "",
+    INSPECTION: "",
+    WRONG: 'let total: i32 = "text";',
+}
+
+
+@pytest.fixture(scope="module")
+def notebook(jupyter_env, screenshots, tmp_path_factory):
+    browser = chromium.required()
+    folder = tmp_path_factory.mktemp("lab")
+    profile = tmp_path_factory.mktemp("profile")
+    shutil.copy(CLIPART / "animals/007.jpg", folder / "penguin.jpg")
+    shutil.copy(CLIPART / "food/012.jpg", folder / "muffin.jpg")
+    for old in screenshots.glob("lab-*.png"):
+        old.unlink()
+    with lab_server(folder, jupyter_env) as url, browser_page(browser, profile) as page:
+        notebook = Notebook(page, url, folder, screenshots)
+        notebook.open("steps.ipynb", *CELLS.values())
+        yield notebook
+
+
+def test_a_cell_shows_what_it_prints_and_its_value(notebook):
+    notebook.run(TABLE)
+    assert "3 numbers" in notebook.text(TABLE)
+    assert "[3, 1, 2]" in notebook.text(TABLE) or notebook.output(TABLE).locator("table").count()
+    notebook.screenshot("values")
+
+
+def test_a_picture_is_drawn(notebook):
+    notebook.run(PICTURE)
+    picture = notebook.output(PICTURE).locator("img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
+    notebook.screenshot("picture")
+
+
+def test_stop_ends_an_endless_loop_and_variables_stay(notebook):
+    notebook.start(ENDLESS)
+    notebook.wait_for_text(ENDLESS, "spinning")
+    notebook.stop()
+    notebook.ended(ENDLESS)
+    assert "Interrupted" in notebook.text(ENDLESS)
+    notebook.run(AFTERWARDS)
+    assert notebook.text(AFTERWARDS).strip() == "6"
+    notebook.screenshot("stopped")
+
+
+def test_tab_completes(notebook):
+    notebook.edit(COMPLETION, "numbers.so")
+    notebook.page.keyboard.press("Tab")
+    offered = notebook.page.locator(".jp-Completer:visible .jp-Completer-item")
+    offered.first.wait_for()
+    # A letter for its kind, the name, and the kind in words.
+    assert any("sort_unstable_by" in item.split() for item in offered.all_inner_texts())
+    notebook.screenshot("completion")
+    notebook.page.keyboard.press("Escape")
+
+
+def test_shift_tab_shows_documentation(notebook):
+    notebook.edit(INSPECTION, "numbers.push")
+    notebook.page.keyboard.press("Shift+Tab")
+    tooltip = notebook.page.locator(".jp-Tooltip:visible")
+    tooltip.wait_for()
+    assert "push" in tooltip.inner_text() and "fn" in tooltip.inner_text()
+    notebook.screenshot("documentation")
+    notebook.page.keyboard.press("Escape")
+
+
+def test_a_compile_error_is_shown_with_its_place(notebook):
+    notebook.run(WRONG)
+    assert "mismatched types" in notebook.text(WRONG)
+    assert notebook.output(WRONG).locator(".ansi-red-fg, [class*='ansi-red'], [class*='ansi-bright-red']").count()
+    notebook.screenshot("error")
