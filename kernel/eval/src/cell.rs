@@ -16,6 +16,8 @@ pub(crate) struct Part {
     pub directives: bool,
     /// Wants a new child first.
     pub restart: bool,
+    /// The linker that it asks for.
+    pub linker: Option<String>,
 }
 
 /// Cuts before every directive that follows Rust, and prepares the directives.
@@ -35,6 +37,10 @@ pub(crate) fn parts(code: &str, cwd: &Path) -> Result<Vec<Part>> {
         if directive && text.trim() == ":restart" {
             // evcxr's own forgets that the variables are gone.
             part.restart = true;
+        } else if let Some(linker) = text.trim().strip_prefix(":linker ") {
+            // evcxr's linker is the way by which we stand between it and cargo.
+            part.directives = true;
+            part.linker = Some(linker.trim().to_owned());
         } else if directive {
             part.directives = true;
             part.text.push_str(&self::directive(text, cwd)?);
@@ -44,7 +50,11 @@ pub(crate) fn parts(code: &str, cwd: &Path) -> Result<Vec<Part>> {
         }
         part.text.push('\n');
     }
-    parts.extend(current.map(|(part, _)| part).filter(|part| part.restart || !part.text.trim().is_empty()));
+    parts.extend(
+        current
+            .map(|(part, _)| part)
+            .filter(|part| part.restart || part.linker.is_some() || !part.text.trim().is_empty()),
+    );
     Ok(parts)
 }
 
@@ -112,12 +122,11 @@ pub(crate) fn clears(part: &str) -> bool {
     part.lines().any(|line| line.trim() == ":clear")
 }
 
-/// Whether a part may bring in a crate.
-pub(crate) fn adds_dependency(part: &str) -> bool {
-    part.lines().any(|line| {
-        let line = line.trim_start();
-        line.starts_with(":dep") || line.starts_with(":load_config") || line.starts_with("extern crate")
-    })
+/// Names of the variables that `:build_env` lines set.
+pub(crate) fn build_env(part: &str) -> impl Iterator<Item = &str> {
+    part.lines()
+        .filter_map(|line| line.trim().strip_prefix(":build_env ")?.split_once('='))
+        .map(|(name, _)| name.trim())
 }
 
 /// The code with everything that is not Rust blanked out, byte for byte.
@@ -149,7 +158,7 @@ mod tests {
 
     #[test]
     fn directives_may_stand_anywhere() {
-        let part = |text: &str, directives| Part { text: text.to_owned(), directives, restart: false };
+        let part = |text: &str, directives| Part { text: text.to_owned(), directives, ..Part::default() };
         let cut = |code| parts(code, Path::new("/w")).unwrap();
         assert_eq!(cut("1 + 1"), [part("1 + 1\n", false)]);
         assert_eq!(

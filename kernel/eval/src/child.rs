@@ -34,6 +34,8 @@ pub fn child_main() -> ! {
         // SAFETY: no other thread exists yet.
         unsafe { std::env::remove_var(name) };
     }
+    // SAFETY: as above.
+    unsafe { crate::compile::leave_environment() };
     match supervisor::run(control) {
         Ok(()) => std::process::exit(0),
         Err(error) => {

@@ -1,9 +1,10 @@
 //! evcxr's context with our child behind it: one part of a cell in, a report out.
 
+use crate::EvalOptions;
 use crate::child::{CHILD_ARG, CONTROL_VAR};
 use crate::link::{Link, Report};
 use crate::report::{self, End, Scene, Source, Sources};
-use crate::{cell, dependencies, prelude, socket};
+use crate::{cell, compile, prelude, socket};
 use dds_core::eval::{CellError, CellSink, Stream};
 use dds_core::{Error, Kind, MimeBundle, Result};
 use evcxr::{CommandContext, EvalContext, EvalContextOutputs};
@@ -16,10 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Overrides the profile that evcxr writes, without rust-analyzer having to load everything anew
 /// as it would if the manifest changed.
 const OPT_LEVEL_VAR: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
-
-/// Lets a panic name the lines of the calls that led to it. Costs 5 to 10 ms of CPU time a cell.
-const LINE_TABLES: [(&str, &str); 2] =
-    [("CARGO_PROFILE_DEV_DEBUG", "line-tables-only"), ("CARGO_PROFILE_DEV_STRIP", "none")];
 
 pub(crate) struct Engine {
     // Dropped first: it waits for the child, which the link still serves.
@@ -35,13 +32,17 @@ pub(crate) struct Engine {
     /// The child in which the prelude has run last.
     prelude_in: u64,
     analysis_is_warm: bool,
-    /// Dependencies are compiled with optimisation.
-    optimises_dependencies: bool,
+    /// Variables that the user has set by `:build_env`.
+    build_env: Vec<String>,
+    /// The linker that the user has asked for.
+    linker: Option<String>,
+    /// Keeps the dependencies in the cache that this session may be using.
+    _using: Option<compile::InUse>,
 }
 
 impl Engine {
     /// Starts the child and compiles a first trivial cell, which takes seconds.
-    pub(crate) fn create(exe: &Path, opt_level: &str, link: Arc<Link>) -> Result<Self> {
+    pub(crate) fn create(exe: &Path, options: &EvalOptions, link: Arc<Link>) -> Result<Self> {
         let mut command = Command::new(exe);
         let control = link.child_end();
         command.arg(CHILD_ARG).env(CONTROL_VAR, control.to_string()).current_dir(link.cwd());
@@ -71,12 +72,14 @@ impl Engine {
             own_display: false,
             prelude_in: 0,
             analysis_is_warm: false,
-            optimises_dependencies: false,
+            build_env: Vec::new(),
+            linker: None,
+            _using: use_cache(options),
         };
-        engine.set_opt_level(opt_level);
-        for (name, value) in LINE_TABLES {
-            let _ = engine.run(&format!(":build_env {name}={value}"), None);
+        if let Some(cache) = options.cache.as_deref().and_then(Path::to_str) {
+            engine.set_build_env(compile::CACHE_VAR, cache);
         }
+        engine.set_opt_level(&options.opt_level);
         Ok(engine)
     }
 
@@ -114,22 +117,32 @@ impl Engine {
 
     fn set_opt_level(&mut self, level: &str) {
         if !level.is_empty() && level.chars().all(|c| c.is_ascii_alphanumeric()) {
-            let (result, _) = self.run(&format!(":build_env {OPT_LEVEL_VAR}={level}"), None);
-            if let Err(error) = result {
-                tracing::warn!("the optimisation level cannot be set: {error}");
-            }
+            self.set_build_env(OPT_LEVEL_VAR, level);
         }
     }
 
-    fn optimise_dependencies(&mut self) {
-        if std::mem::replace(&mut self.optimises_dependencies, true) {
-            return;
+    /// Sets a variable for the process in cargo's place.
+    fn set_build_env(&mut self, name: &str, value: &str) {
+        if let Err(error) = self.run(&format!(":build_env {name}={value}"), None).0 {
+            tracing::warn!("{name} cannot be set for compilers: {error}");
         }
-        match dependencies::write_wrapper(&self.folder) {
-            Ok(wrapper) => {
-                let _ = self.run(&format!(":build_env RUSTC_WRAPPER={}", wrapper.display()), None);
+    }
+
+    /// What directives of the user's mean for the process in cargo's place.
+    fn take_directives(&mut self, part: &cell::Part) {
+        if let Some(level) = cell::opt_level(&part.text) {
+            self.set_opt_level(level);
+        }
+        for name in cell::build_env(&part.text) {
+            if !self.build_env.iter().any(|known| known == name) {
+                self.build_env.push(name.to_owned());
+                let names = self.build_env.join(",");
+                self.set_build_env(compile::BUILD_ENV_VAR, &names);
             }
-            Err(error) => tracing::warn!("dependencies are not optimised: {error}"),
+        }
+        if let Some(linker) = &part.linker {
+            self.linker = Some(linker.clone());
+            self.set_build_env(compile::LINKER_VAR, linker);
         }
     }
 
@@ -144,17 +157,13 @@ impl Engine {
         if part.restart {
             self.restart(sink);
         }
+        compile::keep_standing();
         self.warm_up();
         if cell::changes_format(&part.text) || prelude::brings_own_display(&part.text) {
             self.leave_display_to_user();
         }
-        if part.directives
-            && let Some(level) = cell::opt_level(&part.text)
-        {
-            self.set_opt_level(level);
-        }
-        if cell::adds_dependency(&part.text) {
-            self.optimise_dependencies();
+        if part.directives {
+            self.take_directives(part);
         }
         let before: Vec<String> = self.variables().map(|(name, _)| name.to_owned()).collect();
         if cell::clears(&part.text) {
@@ -171,7 +180,7 @@ impl Engine {
         }
         if let Some(panic) = report.panic.as_ref().filter(|_| !report.panicked && report.death.is_none()) {
             // The cell caught it itself; the message belongs to its output all the same.
-            let generated = self.context.last_source().unwrap_or_default();
+            let generated = self.compiled_code();
             let text = report::side_panic(panic, &generated, whole, &locked(&self.sources));
             sink.stream(Stream::Stderr, &text);
         }
@@ -181,9 +190,11 @@ impl Engine {
     /// Panics on threads are told while the cell runs, by the link's own thread.
     fn tell_panics_of(&self, running: &Source) {
         let (running, sources) = (running.clone(), Arc::clone(&self.sources));
-        let generated = self.folder.join("src/lib.rs");
+        let folder = self.folder.clone();
         self.link.tell_panics(Box::new(move |panic| {
-            let generated = std::fs::read_to_string(&generated).unwrap_or_default();
+            let generated = compile::Session::new(&folder).compiled();
+            let generated = generated.or_else(|| std::fs::read_to_string(folder.join("src/lib.rs")).ok());
+            let generated = generated.unwrap_or_default();
             report::side_panic(panic, &generated, &running, &locked(&sources))
         }));
     }
@@ -222,7 +233,7 @@ impl Engine {
             Ok(outputs) => outputs,
             Err(error) => return Err(self.failed(error, &report, source, interrupted)),
         };
-        let generated = report.panicked.then(|| self.context.last_source().unwrap_or_default());
+        let generated = report.panicked.then(|| self.compiled_code());
         let fell_back = outputs.phases.iter().any(|phase| phase.name.contains("Fallback"));
         if fell_back && self.fallback {
             // A trait of the user's has the same method: from now on theirs is the only one.
@@ -295,6 +306,12 @@ impl Engine {
         (result, self.link.end())
     }
 
+    /// The code that was compiled last.
+    fn compiled_code(&self) -> String {
+        let compiled = compile::Session::new(&self.folder).compiled();
+        compiled.or_else(|| self.context.last_source().ok()).unwrap_or_default()
+    }
+
     /// Names and types of the session's variables.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.context.variables_and_types()
@@ -307,6 +324,16 @@ impl Engine {
 
 fn locked(sources: &Mutex<Sources>) -> MutexGuard<'_, Sources> {
     sources.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Claims the cache of dependencies.
+fn use_cache(options: &EvalOptions) -> Option<compile::InUse> {
+    let cache = options.cache.clone().or_else(compile::cache)?;
+    let using = compile::InUse::take(&cache).and_then(|using| {
+        compile::prune_daily(&cache, &using)?;
+        Ok(using)
+    });
+    using.inspect_err(|error| tracing::warn!("{}: {error}", cache.display())).ok()
 }
 
 fn last_compile_dir(context: &mut CommandContext) -> Result<PathBuf> {

@@ -24,12 +24,15 @@ pub struct EvalOptions {
     pub cwd: PathBuf,
     /// Optimisation level of cells (`0` to `3`, `s`, `z`) until `:opt` says otherwise.
     pub opt_level: String,
+    /// Where compiled cells and dependencies are kept; without it as the process was told by
+    /// [`stand_between`](crate::stand_between).
+    pub cache: Option<PathBuf>,
 }
 
 impl EvalOptions {
     /// Cells in `cwd`, compiled fast (level 0).
     pub fn new(cwd: impl Into<PathBuf>) -> Self {
-        Self { cwd: cwd.into(), opt_level: "0".to_owned() }
+        Self { cwd: cwd.into(), opt_level: "0".to_owned(), cache: None }
     }
 }
 
@@ -91,13 +94,13 @@ impl RustEvaluator {
 
     fn begin_start(&mut self) -> Result<()> {
         let (sender, receiver) = channel();
-        let (exe, level) = (self.exe.clone(), self.options.opt_level.clone());
+        let (exe, options) = (self.exe.clone(), self.options.clone());
         let (link, wanted) = (Arc::clone(&self.link), Arc::clone(&self.wanted));
         std::thread::Builder::new()
             .name("evaluator start".into())
             .spawn(move || {
                 let engine = catch_unwind(AssertUnwindSafe(|| {
-                    let mut engine = Engine::create(&exe, &level, link)?;
+                    let mut engine = Engine::create(&exe, &options, link)?;
                     engine.warm_up();
                     if !wanted.load(Ordering::SeqCst) {
                         engine.warm_analysis();

@@ -10,7 +10,7 @@
 mod builds;
 mod cell;
 pub mod child;
-mod dependencies;
+mod compile;
 mod engine;
 mod evaluator;
 mod frames;
@@ -24,12 +24,19 @@ mod socket;
 mod stdout;
 
 pub use child::{CHILD_ARG, child_main};
+pub use compile::{CacheSizes, caches, prune, restore_environment, stand_between};
 pub use evaluator::{EvalOptions, RustEvaluator};
 
-/// Takes over the process if it was started for one of this crate's purposes: as the child that
-/// runs cells, or as the wrapper around rustc that evcxr's `:cache` and `:allow_static_linking`
-/// use. `main` calls this first, before it starts any thread; it returns for everybody else.
+/// Takes over the process if it was started for one of this crate's purposes: in cargo's place,
+/// as the child that runs cells, or as the wrapper around rustc that evcxr's
+/// `:allow_static_linking` uses. `main` calls this first, before it starts any thread; it returns
+/// for everybody else.
 pub fn take_over_child_roles() {
+    match compile::started_as() {
+        Some(compile::Role::Cargo) => compile::role(),
+        Some(compile::Role::Recorder) => compile::record_role(),
+        None => {}
+    }
     if std::env::args_os().nth(1).is_some_and(|arg| arg == CHILD_ARG) {
         child_main();
     }

@@ -1,9 +1,14 @@
 //! A cell's Rust, read by the parser that evcxr splits it with. Code that does not parse has no
 //! parts: what is wrong with it is for the compiler to say.
 
-use ra_ap_syntax::ast::{self, HasModuleItem};
+use ra_ap_syntax::ast::{self, HasDocComments, HasModuleItem, HasName};
 use ra_ap_syntax::{AstNode, Edition, SourceFile, SyntaxNode};
 use std::ops::Range;
+
+/// Longest signature kept of an item, in bytes.
+const MAX_SIGNATURE: usize = 600;
+/// Longest documentation kept of an item, in bytes.
+const MAX_DOCS: usize = 4000;
 
 /// What cells are put into to be parsed as statements.
 const HEAD: &str = "fn f(){";
@@ -55,9 +60,167 @@ pub(crate) fn final_expression(code: &str) -> Option<Range<usize>> {
     }
 }
 
+/// Something that a cell defines or brings into scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub name: String,
+    /// In the front end's words.
+    pub kind: &'static str,
+    /// The item without its body.
+    pub signature: String,
+    /// Markdown.
+    pub docs: String,
+    /// The type that it belongs to, for functions of `impl` blocks and variants.
+    pub of: Option<String>,
+}
+
+/// The items of a part of a cell, and names that it imports.
+pub(crate) fn items(code: &str) -> Vec<Item> {
+    let mut found = Vec::new();
+    for node in statements(code).0 {
+        if let Some(item) = ast::Item::cast(node) {
+            collect(&item, &mut found);
+        }
+    }
+    found
+}
+
+fn collect(item: &ast::Item, found: &mut Vec<Item>) {
+    let (name, kind) = match item {
+        ast::Item::Fn(item) => (item.name(), "function"),
+        ast::Item::Struct(item) => (item.name(), "class"),
+        ast::Item::Enum(item) => (item.name(), "class"),
+        ast::Item::Union(item) => (item.name(), "class"),
+        ast::Item::Trait(item) => (item.name(), "class"),
+        ast::Item::TypeAlias(item) => (item.name(), "class"),
+        ast::Item::Module(item) => (item.name(), "module"),
+        ast::Item::Const(item) => (item.name(), "instance"),
+        ast::Item::Static(item) => (item.name(), "instance"),
+        ast::Item::MacroRules(item) => (item.name(), "function"),
+        ast::Item::Impl(item) => return collect_impl(item, found),
+        ast::Item::Use(item) => return found.extend(item.use_tree().iter().flat_map(|tree| imports(tree, ""))),
+        _ => return,
+    };
+    let Some(name) = name.map(|name| name.text().to_string()) else { return };
+    if let ast::Item::Enum(item) = item {
+        for variant in item.variant_list().iter().flat_map(|list| list.variants()) {
+            found.push(Item {
+                name: variant.name().map(|name| name.text().to_string()).unwrap_or_default(),
+                kind: "instance",
+                signature: cut(variant.syntax().text().to_string(), MAX_SIGNATURE),
+                docs: String::new(),
+                of: Some(name.clone()),
+            });
+        }
+    }
+    let signature = match item {
+        ast::Item::MacroRules(_) => format!("macro {name}!"),
+        ast::Item::Module(_) => format!("mod {name}"),
+        ast::Item::Fn(item) => signature_of(item),
+        ast::Item::Trait(item) => {
+            let whole = item.syntax().text().to_string();
+            whole.split('{').next().unwrap_or("").trim().to_owned()
+        }
+        other => other.syntax().text().to_string(),
+    };
+    let docs = docs_of(item);
+    let signature = without_docs(&signature);
+    let name = if matches!(item, ast::Item::MacroRules(_)) { format!("{name}!") } else { name };
+    found.push(Item { name, kind, signature: cut(signature, MAX_SIGNATURE), docs, of: None });
+}
+
+fn collect_impl(block: &ast::Impl, found: &mut Vec<Item>) {
+    let Some(kind) = block.self_ty().map(|kind| kind.syntax().text().to_string()) else { return };
+    let of = kind.split('<').next().unwrap_or("").trim().to_owned();
+    for item in block.assoc_item_list().iter().flat_map(|list| list.assoc_items()) {
+        let ast::AssocItem::Fn(function) = item else { continue };
+        found.push(Item {
+            name: function.name().map(|name| name.text().to_string()).unwrap_or_default(),
+            kind: "function",
+            signature: cut(without_docs(&signature_of(&function)), MAX_SIGNATURE),
+            docs: function.doc_comments_text(),
+            of: Some(of.clone()),
+        });
+    }
+}
+
+trait Documented {
+    fn doc_comments_text(&self) -> String;
+}
+
+impl<T: HasDocComments> Documented for T {
+    fn doc_comments_text(&self) -> String {
+        let comments = self.doc_comments();
+        let lines = comments.filter_map(|comment| comment.doc_comment().map(|(text, _)| text.to_owned()));
+        let lines: Vec<String> = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).to_owned()).collect();
+        cut(lines.join("\n"), MAX_DOCS)
+    }
+}
+
+fn docs_of(item: &ast::Item) -> String {
+    item.doc_comments_text()
+}
+
+fn signature_of(function: &ast::Fn) -> String {
+    let whole = function.syntax().text().to_string();
+    let body = function.body().map_or(0, |body| usize::from(body.syntax().text_range().len()));
+    whole.get(..whole.len().saturating_sub(body)).unwrap_or(&whole).trim().trim_end_matches(';').to_owned()
+}
+
+fn without_docs(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("///"));
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// The names that a `use` brings, each with its path.
+fn imports(tree: &ast::UseTree, before: &str) -> Vec<Item> {
+    let own = tree.path().map(|path| path.syntax().text().to_string()).unwrap_or_default();
+    let path = match (before, own.as_str()) {
+        ("", own) => own.to_owned(),
+        (before, "") => before.to_owned(),
+        (before, "self") => before.to_owned(),
+        (before, own) => format!("{before}::{own}"),
+    };
+    if let Some(list) = tree.use_tree_list() {
+        return list.use_trees().flat_map(|tree| imports(&tree, &path)).collect();
+    }
+    let renamed = tree.rename().and_then(|rename| rename.name()).map(|name| name.text().to_string());
+    let name = renamed.unwrap_or_else(|| path.rsplit("::").next().unwrap_or("").to_owned());
+    if tree.star_token().is_some() || name.is_empty() || name == "_" {
+        return Vec::new();
+    }
+    let kind = match name.chars().next() {
+        Some(c) if c.is_uppercase() => "class",
+        _ => "function",
+    };
+    vec![Item { signature: format!("use {path}"), name, kind, ..Item::default() }]
+}
+
+fn cut(text: String, most: usize) -> String {
+    if text.len() <= most { text } else { format!("{}…", text.get(..text.floor_char_boundary(most)).unwrap_or("")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn items_with_their_signatures() {
+        let code = "/// Adds.\n/// Twice.\npub fn add<T>(a: T, b: i32) -> i32 { b }\n\
+            #[derive(Debug)]\nstruct P { x: i32 }\nimpl P { fn new() -> P { P { x: 1 } } }\n\
+            enum E { A, B(u8) }\nuse std::{fmt::{self, Debug as D}, io::*};\nmacro_rules! m { () => { 1 } }\n\
+            let x = 1;";
+        let found = items(code);
+        let named = |name: &str| found.iter().find(|item| item.name == name).cloned().expect(name);
+        let add = named("add");
+        assert_eq!((add.signature.as_str(), add.docs.as_str()), ("pub fn add<T>(a: T, b: i32) -> i32", "Adds.\nTwice."));
+        assert_eq!(named("P").signature, "#[derive(Debug)]\nstruct P { x: i32 }");
+        assert_eq!((named("new").of.as_deref(), named("new").signature.as_str()), (Some("P"), "fn new() -> P"));
+        assert_eq!(named("B").of.as_deref(), Some("E"));
+        assert_eq!((named("D").signature.as_str(), named("fmt").kind), ("use std::fmt::Debug", "function"));
+        assert_eq!(named("m!").kind, "function");
+        assert_eq!(items("fn broken("), []);
+    }
 
     #[test]
     fn final_expressions() {

@@ -7,6 +7,7 @@
 
 mod cells {
     pub mod bench;
+    pub mod compile;
     pub mod failures;
     pub mod language;
     pub mod lifetime;
@@ -21,6 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn main() {
     dds_eval::take_over_child_roles();
+    let place = tempfile::tempdir().unwrap();
+    dds_eval::stand_between(&place.path().join("tools"), &place.path().join("cache")).unwrap();
     match std::env::args().nth(1).as_deref() {
         Some(cells::lifetime::VICTIM_ARG) => return cells::lifetime::victim(),
         Some(cells::lifetime::BARE_ARG) => return cells::lifetime::bare(),
@@ -44,6 +47,7 @@ fn main() {
         cells::state::TESTS,
         cells::failures::TESTS,
         cells::language::TESTS,
+        cells::compile::TESTS,
         cells::lifetime::TESTS,
     ]
     .concat();

@@ -130,6 +130,9 @@ fn install_kernel(r: Install, cwd: &Path, style: Style) -> Result<()> {
 /// still be running.
 fn run_kernel(file: &Path, cwd: &Path) -> Result<()> {
     let config = Arc::new(config::load(&config::process_env)?);
+    if let Err(e) = dds_eval::stand_between(&config.runtime_dir.join("tools"), &config.cache_dir) {
+        tracing::warn!("cells are compiled by cargo, which takes longer: {e}");
+    }
     let uploads = config::uploads(&config::process_env);
     let cwd = cwd.to_owned();
     let done = kernel::run(file, move || {

@@ -140,6 +140,12 @@ pub trait Evaluator: Send {
         None
     }
 
+    /// Does a short piece of work that makes later answers better, while the user does nothing.
+    /// True when there is more to do.
+    fn idle(&mut self) -> bool {
+        false
+    }
+
     /// The way of comm messages into the cells; none when cells cannot have comms.
     fn comms(&self) -> Option<Arc<dyn CommDoor>> {
         None

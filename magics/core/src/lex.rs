@@ -91,6 +91,31 @@ pub fn open_end(code: &str) -> Option<OpenEnd> {
     (incomplete && !scan.last_token.is_empty()).then_some(OpenEnd::After(scan.last_token))
 }
 
+/// Whether byte `at` is inside a string, character or comment, where no names are.
+pub fn in_text(code: &str, at: usize) -> bool {
+    let mut from = 0;
+    while let Some((token, end)) = next_token(code, from) {
+        if from >= at {
+            return false;
+        }
+        let text = code.get(from..end).unwrap_or("");
+        let inside = match token {
+            // A line's comment goes on behind its last character.
+            Token::Comment { .. } => at < end || text.starts_with("//") || !text.ends_with("*/"),
+            Token::Literal { closed } => {
+                let lifetime = text.starts_with('\'') && !text.ends_with('\'');
+                !lifetime && (at < end || !closed)
+            }
+            _ => false,
+        };
+        if inside && at <= end {
+            return true;
+        }
+        from = end;
+    }
+    false
+}
+
 /// Whether the last thing in `code` is an expression with neither semicolon nor block at its end,
 /// so that its value is the value of the whole.
 pub fn ends_in_expression(code: &str) -> bool {

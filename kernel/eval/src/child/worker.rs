@@ -9,7 +9,7 @@
 
 use super::signals;
 use crate::frames::FromChild;
-use crate::{prelude, socket};
+use crate::{compile, prelude, socket};
 use libc::{c_int, c_void, pid_t};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -112,7 +112,11 @@ impl Worker {
         // SAFETY: the library is what rustc made of the user's cell; running it is the point.
         unsafe {
             let library = libloading::Library::new(so)?;
-            let call = *library.get::<CellFn>(function)?;
+            // Cells that cargo has compiled have the name that evcxr gave them.
+            let call = match library.get::<CellFn>(compile::FUNCTION.as_bytes()) {
+                Ok(call) => *call,
+                Err(_) => *library.get::<CellFn>(function)?,
+            };
             self.store = call(self.store);
             if let Ok(install) = library.get::<prelude::Install>(prelude::INSTALL.as_bytes()) {
                 install(self.commands.as_raw_fd());

@@ -14,8 +14,8 @@ use dds_core::eval::CellError;
 const MAX_FRAMES: usize = 12;
 /// The crate that a cell is compiled as.
 const CELL_CRATE: &str = "ctx::";
-/// What the outermost function of a cell is called in generated code.
-const CELL_FUNCTION: &str = "run_user_code";
+/// What the outermost function of a cell is called in generated code: by us, and by evcxr.
+const CELL_FUNCTIONS: [&str; 2] = [crate::compile::FUNCTION, "run_user_code"];
 
 /// The cell ended in a panic. `generated` is the code that was compiled of it.
 pub(crate) fn panic_error(panic: &Panic, generated: &str, running: &Source, sources: &Sources) -> CellError {
@@ -90,7 +90,7 @@ fn calls(stack: &[Call], generated: &[&str], running: &Source, sources: &Sources
     let mut left_out = 0;
     for frame in stack {
         let Some(path) = frame.name.strip_prefix(CELL_CRATE) else { continue };
-        let of_cell = path.starts_with(CELL_FUNCTION);
+        let of_cell = CELL_FUNCTIONS.iter().any(|name| path.starts_with(name));
         if of_cell && std::mem::replace(&mut cell_seen, true) {
             continue;
         }

@@ -3,7 +3,7 @@
 use dds_core::eval::{CellError, CellSink, Evaluator, Stream};
 use dds_core::{Cx, MimeBundle};
 use dds_eval::{EvalOptions, RustEvaluator};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -89,9 +89,15 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
+        Self::with_cache(None)
+    }
+
+    /// With a cache of its own.
+    pub fn with_cache(cache: Option<&Path>) -> Self {
         let cwd = tempfile::tempdir().unwrap();
         let exe = std::env::current_exe().unwrap();
-        let evaluator = RustEvaluator::start(&exe, EvalOptions::new(cwd.path())).unwrap();
+        let options = EvalOptions { cache: cache.map(Path::to_owned), ..EvalOptions::new(cwd.path()) };
+        let evaluator = RustEvaluator::start(&exe, options).unwrap();
         Self { evaluator, cwd }
     }
 

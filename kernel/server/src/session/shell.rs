@@ -29,7 +29,9 @@ pub(super) fn run(command: &str, cwd: &Path, sink: &Arc<dyn CellSink>, cancel: &
     if command.is_empty() {
         return Err(Error::usage("there is no command behind `!`").hint("write a shell line, as in !ls"));
     }
-    let mut child = Command::new("sh")
+    let mut shell = Command::new("sh");
+    dds_eval::restore_environment(&mut shell);
+    let mut child = shell
         .arg("-c")
         .arg(command)
         .current_dir(cwd)

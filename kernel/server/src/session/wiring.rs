@@ -40,7 +40,9 @@ fn refresh(mounts: &Mounts, r: &rq::Upload, cx: &Cx) -> Result<()> {
 pub fn session(config: Arc<Config>, cwd: &Path, uploads: Option<PathBuf>) -> Result<Arc<Session>> {
     let services = services(&config);
     let (theirs, folder) = (config.clone(), cwd.to_owned());
-    let make: MakeEvaluator =
-        Box::new(move || Ok(Box::new(RustEvaluator::start(&theirs.exe, EvalOptions::new(folder))?)));
+    let make: MakeEvaluator = Box::new(move || {
+        let options = EvalOptions { cache: Some(theirs.cache_dir.clone()), ..EvalOptions::new(folder) };
+        Ok(Box::new(RustEvaluator::start(&theirs.exe, options)?))
+    });
     Session::new(services, Place { config, cwd: cwd.to_owned(), uploads }, make)
 }

@@ -1,4 +1,4 @@
-use super::{Completeness, OpenEnd, Role, boundaries, ends_in_expression, is_complete, open_end};
+use super::{Completeness, OpenEnd, Role, boundaries, ends_in_expression, in_text, is_complete, open_end};
 
 fn roles(code: &str) -> Vec<Role> {
     boundaries(code).iter().map(|line| line.role).collect()
@@ -139,5 +139,28 @@ fn what_is_open_is_pointed_at() {
         ("%%dds x", None),
     ] {
         assert_eq!(open_end(code), expected, "{code:?}");
+    }
+}
+
+#[test]
+fn insides_of_text() {
+    // `|` is the place asked about.
+    for (code, expected) in [
+        ("|\"a\"", false),
+        ("\"a|\"", true),
+        ("\"a\"|", false),
+        ("\"a|", true),
+        ("x // a|", true),
+        ("x // a\n|", false),
+        ("/* a |*/ b", true),
+        ("/* a */|", false),
+        ("/* a|", true),
+        ("r#\"a\"|\"#", true),
+        ("'a|'", true),
+        ("&'a| str", false),
+        ("f(\"é\", b|)", false),
+    ] {
+        let at = code.find('|').unwrap();
+        assert_eq!(in_text(&code.replacen('|', "", 1), at), expected, "{code:?}");
     }
 }

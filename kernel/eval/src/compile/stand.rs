@@ -1,0 +1,177 @@
+//! Where this program stands between evcxr and cargo: a folder on PATH, and the variables by which
+//! the process in that role knows its caches.
+
+use super::digest::Key;
+use super::record;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The name under which evcxr looks for something to run cargo with.
+const LINK: &str = "mold";
+/// The folder that was put on PATH.
+const TOOLS_VAR: &str = "DDS_TOOLS";
+/// The folder of the caches.
+pub(crate) const CACHE_VAR: &str = "DDS_COMPILE_CACHE";
+/// The linker that the user has asked for.
+pub(crate) const LINKER_VAR: &str = "DDS_LINKER";
+/// Names of the variables that the user has set by `:build_env`, separated by commas.
+pub(crate) const BUILD_ENV_VAR: &str = "DDS_BUILD_ENV";
+const OURS: [&str; 5] = [TOOLS_VAR, CACHE_VAR, LINKER_VAR, BUILD_ENV_VAR, record::FILE_VAR];
+
+/// What this process was started as.
+pub(crate) enum Role {
+    /// In cargo's place.
+    Cargo,
+    /// Between cargo and rustc, to note the arguments.
+    Recorder,
+}
+
+pub(crate) fn started_as() -> Option<Role> {
+    let name = std::env::args_os().next()?;
+    match Path::new(&name).file_name()?.to_str()? {
+        LINK if std::env::var_os(TOOLS_VAR).is_some() => Some(Role::Cargo),
+        record::LINK if std::env::var_os(record::FILE_VAR).is_some() => Some(Role::Recorder),
+        _ => None,
+    }
+}
+
+/// Has cells compiled by way of this program: puts a folder below `place` (made if need be) on
+/// this process's PATH. Compiled cells and dependencies are kept below `cache`.
+///
+/// # Errors
+/// When the folder cannot be made, or when other threads run already, which might be reading the
+/// environment: call it first in `main`. Without it cells are compiled too, by cargo.
+pub fn stand_between(place: &Path, cache: &Path) -> io::Result<()> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("other threads are running"));
+    }
+    let exe = std::env::current_exe()?;
+    // Several versions of this program may be in use.
+    let mut key = Key::new("tools");
+    key.part(exe.as_os_str().as_encoded_bytes());
+    let folder = place.join(key.hex().get(..16).unwrap_or("tools"));
+    set_up(&exe, &folder)?;
+    let mut path = folder.as_os_str().to_owned();
+    if path.as_encoded_bytes().contains(&b':') {
+        return Err(io::Error::other("the folder's name has a colon in it"));
+    }
+    // Also without the folder of the process that has started this one.
+    if let Some(before) = original_path() {
+        path.push(":");
+        path.push(without(&before, &folder));
+    }
+    // SAFETY: this process has one thread, as was checked above.
+    unsafe {
+        std::env::set_var("PATH", path);
+        std::env::set_var(TOOLS_VAR, folder);
+        std::env::set_var(CACHE_VAR, cache);
+    }
+    Ok(())
+}
+
+fn set_up(exe: &Path, folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    [LINK, record::LINK].into_iter().try_for_each(|name| link(exe, folder, name))
+}
+
+/// Puts the folder back if it was removed meanwhile: it may lie where the system cleans up.
+pub(crate) fn keep_standing() {
+    let Some(folder) = std::env::var_os(TOOLS_VAR).map(PathBuf::from) else { return };
+    if std::fs::symlink_metadata(folder.join(LINK)).is_ok() {
+        return;
+    }
+    let done = std::env::current_exe().and_then(|exe| set_up(&exe, &folder));
+    if let Err(error) = done {
+        tracing::warn!("{} cannot be made: {error}", folder.display());
+    }
+}
+
+/// The cache that this process was told.
+pub(crate) fn cache() -> Option<PathBuf> {
+    std::env::var_os(CACHE_VAR).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+fn link(exe: &Path, folder: &Path, name: &str) -> io::Result<()> {
+    let link = folder.join(name);
+    if std::fs::read_link(&link).is_ok_and(|target| target == exe) {
+        return Ok(());
+    }
+    let temporary = folder.join(format!(".{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&temporary);
+    std::os::unix::fs::symlink(exe, &temporary)?;
+    std::fs::rename(&temporary, &link)
+}
+
+fn without(path: &OsStr, folder: &Path) -> OsString {
+    let kept = std::env::split_paths(path).filter(|entry| entry != folder);
+    std::env::join_paths(kept).unwrap_or_else(|_| path.to_owned())
+}
+
+/// PATH as it was before [`stand_between`].
+pub(super) fn original_path() -> Option<OsString> {
+    let path = std::env::var_os("PATH")?;
+    Some(match std::env::var_os(TOOLS_VAR) {
+        Some(folder) => without(&path, Path::new(&folder)),
+        None => path,
+    })
+}
+
+/// The link through which rustc's arguments are noted.
+pub(super) fn recorder() -> Option<PathBuf> {
+    std::env::var_os(TOOLS_VAR).map(|folder| Path::new(&folder).join(record::LINK))
+}
+
+/// Gives a program that is started for the user the environment from before [`stand_between`].
+pub fn restore_environment(command: &mut Command) {
+    if std::env::var_os(TOOLS_VAR).is_none() {
+        return;
+    }
+    if let Some(path) = original_path() {
+        command.env("PATH", path);
+    }
+    for name in OURS {
+        command.env_remove(name);
+    }
+}
+
+/// The same for this process.
+///
+/// # Safety
+/// No other thread may exist.
+pub(crate) unsafe fn leave() {
+    let path = original_path();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(path) = path {
+            std::env::set_var("PATH", path);
+        }
+        for name in OURS {
+            std::env::remove_var(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_taken_out_of_the_path() {
+        let path = OsStr::new("/t:/usr/bin:/t:/bin");
+        assert_eq!(without(path, Path::new("/t")), "/usr/bin:/bin");
+        assert_eq!(without(path, Path::new("/x")), path);
+    }
+
+    #[test]
+    fn a_link_follows_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        link(Path::new("/old"), folder.path(), "a").unwrap();
+        link(Path::new("/new"), folder.path(), "a").unwrap();
+        link(Path::new("/new"), folder.path(), "a").unwrap();
+        assert_eq!(std::fs::read_link(folder.path().join("a")).unwrap(), Path::new("/new"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
