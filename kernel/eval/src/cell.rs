@@ -3,8 +3,8 @@
 //! evcxr takes directives (`:dep`, `:vars`, …) only before the first line of Rust, resolves paths
 //! against the kernel's own folder, and would end the kernel at `:quit`.
 
+use dds_core::Result;
 use dds_core::lex::{Role, boundaries};
-use dds_core::{Error, Result};
 use std::path::Path;
 
 /// A stretch of a cell that evcxr takes in one go. Lines before it are blank, so that line numbers
@@ -61,10 +61,8 @@ pub(crate) fn parts(code: &str, cwd: &Path) -> Result<Vec<Part>> {
 /// A directive as evcxr should get it.
 fn directive(line: &str, cwd: &Path) -> Result<String> {
     let (name, arguments) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    crate::directives::check(name)?;
     match name {
-        ":quit" => {
-            Err(Error::usage("`:quit` would end the kernel").hint("Shut the kernel down from the menu."))
-        }
         ":dep" => Ok(format!(":dep {}", absolute_paths(arguments.trim(), cwd))),
         _ => Ok(line.trim().to_owned()),
     }
@@ -174,7 +172,7 @@ mod tests {
             cut("a\n:restart"),
             [part("a\n", false), Part { text: "\n\n".into(), restart: true, ..Part::default() }]
         );
-        assert!(parts(":quit", Path::new("/w")).is_err());
+        assert!(parts(":quit", Path::new("/w")).is_err() && parts(":vras", Path::new("/w")).is_err());
     }
 
     #[test]

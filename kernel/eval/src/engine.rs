@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Overrides the profile that evcxr writes, without rust-analyzer having to load everything anew
 /// as it would if the manifest changed.
@@ -32,6 +33,8 @@ pub(crate) struct Engine {
     /// The child in which the prelude has run last.
     prelude_in: u64,
     analysis_is_warm: bool,
+    /// Cells tell how long they took.
+    pub timing: bool,
     /// Variables that the user has set by `:build_env`.
     build_env: Vec<String>,
     /// The linker that the user has asked for.
@@ -72,6 +75,7 @@ impl Engine {
             own_display: false,
             prelude_in: 0,
             analysis_is_warm: false,
+            timing: false,
             build_env: Vec::new(),
             linker: None,
             _using: use_cache(options),
@@ -165,17 +169,24 @@ impl Engine {
         if part.directives {
             self.take_directives(part);
         }
+        let begun = Instant::now();
+        let (text, mut answers) = self.answer_directives(&part.text, whole)?;
+        if text.trim().is_empty() {
+            let directive_text = answers.pop();
+            answers.iter().for_each(|answer| sink.display(answer));
+            return Ok(Executed { directive_text, ..Executed::default() });
+        }
         let before: Vec<String> = self.variables().map(|(name, _)| name.to_owned()).collect();
-        if cell::clears(&part.text) {
+        if cell::clears(&text) {
             locked(&self.sources).clear();
         }
         self.tell_panics_of(whole);
-        let shown = if self.fallback { cell::showing_its_value(&part.text, prelude::METHOD) } else { None };
-        let (result, report) = self.run(shown.as_ref().unwrap_or(&part.text), Some(Arc::clone(sink)));
+        let shown = if self.fallback { cell::showing_its_value(&text, prelude::METHOD) } else { None };
+        let (result, report) = self.run(shown.as_ref().unwrap_or(&text), Some(Arc::clone(sink)));
         if result.is_ok() {
             let now: HashSet<&str> = self.context.variables_and_types().map(|(name, _)| name).collect();
             for name in before.iter().filter(|name| !now.contains(name.as_str())) {
-                locked(&self.sources).note_move(name, &whole.name);
+                locked(&self.sources).note_move(name, whole);
             }
         }
         if let Some(panic) = report.panic.as_ref().filter(|_| !report.panicked && report.death.is_none()) {
@@ -184,7 +195,26 @@ impl Engine {
             let text = report::side_panic(panic, &generated, whole, &locked(&self.sources));
             sink.stream(Stream::Stderr, &text);
         }
-        self.judge(result, report, whole, interrupted)
+        let mut executed = self.judge(result, report, whole, interrupted)?;
+        answers.extend(executed.directive_text.take());
+        executed.directive_text = answers.pop();
+        answers.iter().for_each(|answer| sink.display(answer));
+        if self.timing {
+            sink.stream(Stream::Stderr, &format!("Took {} ms.\n", begun.elapsed().as_millis()));
+        }
+        Ok(executed)
+    }
+
+    /// Whether the analysis has loaded the standard library.
+    pub(crate) fn analysis_is_warm(&self) -> bool {
+        // It finds the types of variables.
+        self.analysis_is_warm || self.variables().next().is_some()
+    }
+
+    /// The name of the cell that defined a variable.
+    pub(crate) fn cell_of(&self, variable: &str, running: &Source) -> Option<String> {
+        let sources = locked(&self.sources);
+        sources.definition(Some(running), variable).map(|place| place.source.name.clone())
     }
 
     /// Panics on threads are told while the cell runs, by the link's own thread.
@@ -399,7 +429,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// What a part of a cell has given.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Executed {
     pub directive_text: Option<MimeBundle>,
     pub shown: Option<MimeBundle>,

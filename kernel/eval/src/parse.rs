@@ -1,7 +1,7 @@
 //! A cell's Rust, read by the parser that evcxr splits it with. Code that does not parse has no
 //! parts: what is wrong with it is for the compiler to say.
 
-use ra_ap_syntax::ast::{self, HasDocComments, HasModuleItem, HasName};
+use ra_ap_syntax::ast::{self, HasModuleItem, HasName};
 use ra_ap_syntax::{AstNode, Edition, SourceFile, SyntaxNode};
 use std::ops::Range;
 
@@ -36,7 +36,8 @@ fn rust_start(code: &str) -> usize {
     let mut at = 0;
     for line in code.split_inclusive('\n') {
         let text = line.trim();
-        if !(text.is_empty() || text.starts_with("//") || text.starts_with(':')) {
+        let comment = text.starts_with("//") && !text.starts_with("///");
+        if !(text.is_empty() || comment || text.starts_with(':')) {
             return at;
         }
         at += line.len();
@@ -98,7 +99,9 @@ fn collect(item: &ast::Item, found: &mut Vec<Item>) {
         ast::Item::Static(item) => (item.name(), "instance"),
         ast::Item::MacroRules(item) => (item.name(), "function"),
         ast::Item::Impl(item) => return collect_impl(item, found),
-        ast::Item::Use(item) => return found.extend(item.use_tree().iter().flat_map(|tree| imports(tree, ""))),
+        ast::Item::Use(item) => {
+            return found.extend(item.use_tree().iter().flat_map(|tree| imports(tree, "")));
+        }
         _ => return,
     };
     let Some(name) = name.map(|name| name.text().to_string()) else { return };
@@ -123,7 +126,7 @@ fn collect(item: &ast::Item, found: &mut Vec<Item>) {
         }
         other => other.syntax().text().to_string(),
     };
-    let docs = docs_of(item);
+    let docs = docs_of(item.syntax());
     let signature = without_docs(&signature);
     let name = if matches!(item, ast::Item::MacroRules(_)) { format!("{name}!") } else { name };
     found.push(Item { name, kind, signature: cut(signature, MAX_SIGNATURE), docs, of: None });
@@ -138,27 +141,28 @@ fn collect_impl(block: &ast::Impl, found: &mut Vec<Item>) {
             name: function.name().map(|name| name.text().to_string()).unwrap_or_default(),
             kind: "function",
             signature: cut(without_docs(&signature_of(&function)), MAX_SIGNATURE),
-            docs: function.doc_comments_text(),
+            docs: docs_of(function.syntax()),
             of: Some(of.clone()),
         });
     }
 }
 
-trait Documented {
-    fn doc_comments_text(&self) -> String;
-}
-
-impl<T: HasDocComments> Documented for T {
-    fn doc_comments_text(&self) -> String {
-        let comments = self.doc_comments();
-        let lines = comments.filter_map(|comment| comment.doc_comment().map(|(text, _)| text.to_owned()));
-        let lines: Vec<String> = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).to_owned()).collect();
-        cut(lines.join("\n"), MAX_DOCS)
-    }
-}
-
-fn docs_of(item: &ast::Item) -> String {
-    item.doc_comments_text()
+/// The `///` lines at the beginning of a node or, where the parser has left them there, before it.
+fn docs_of(node: &SyntaxNode) -> String {
+    let root = node.ancestors().last().map(|root| root.text().to_string()).unwrap_or_default();
+    let before = root.get(..node.text_range().start().into()).unwrap_or("");
+    let doc = |line: &str| {
+        line.trim().strip_prefix("///").map(|text| text.strip_prefix(' ').unwrap_or(text).to_owned())
+    };
+    let mut lines: Vec<String> = before.trim_end().lines().rev().map_while(doc).collect();
+    lines.reverse();
+    let own = node.text().to_string();
+    lines.extend(
+        own.lines()
+            .take_while(|line| doc(line).is_some() || line.trim_start().starts_with('#'))
+            .filter_map(doc),
+    );
+    cut(lines.join("\n"), MAX_DOCS)
 }
 
 fn signature_of(function: &ast::Fn) -> String {
@@ -197,7 +201,11 @@ fn imports(tree: &ast::UseTree, before: &str) -> Vec<Item> {
 }
 
 fn cut(text: String, most: usize) -> String {
-    if text.len() <= most { text } else { format!("{}…", text.get(..text.floor_char_boundary(most)).unwrap_or("")) }
+    if text.len() <= most {
+        text
+    } else {
+        format!("{}…", text.get(..text.floor_char_boundary(most)).unwrap_or(""))
+    }
 }
 
 #[cfg(test)]
@@ -213,9 +221,15 @@ mod tests {
         let found = items(code);
         let named = |name: &str| found.iter().find(|item| item.name == name).cloned().expect(name);
         let add = named("add");
-        assert_eq!((add.signature.as_str(), add.docs.as_str()), ("pub fn add<T>(a: T, b: i32) -> i32", "Adds.\nTwice."));
+        assert_eq!(
+            (add.signature.as_str(), add.docs.as_str()),
+            ("pub fn add<T>(a: T, b: i32) -> i32", "Adds.\nTwice.")
+        );
         assert_eq!(named("P").signature, "#[derive(Debug)]\nstruct P { x: i32 }");
-        assert_eq!((named("new").of.as_deref(), named("new").signature.as_str()), (Some("P"), "fn new() -> P"));
+        assert_eq!(
+            (named("new").of.as_deref(), named("new").signature.as_str()),
+            (Some("P"), "fn new() -> P")
+        );
         assert_eq!(named("B").of.as_deref(), Some("E"));
         assert_eq!((named("D").signature.as_str(), named("fmt").kind), ("use std::fmt::Debug", "function"));
         assert_eq!(named("m!").kind, "function");

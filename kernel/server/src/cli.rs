@@ -134,8 +134,9 @@ fn run_kernel(file: &Path, cwd: &Path) -> Result<()> {
         tracing::warn!("cells are compiled by cargo, which takes longer: {e}");
     }
     let uploads = config::uploads(&config::process_env);
+    let history = config::history(&config::process_env);
     let cwd = cwd.to_owned();
-    let done = kernel::run(file, move || {
+    let done = kernel::run(file, history, move || {
         let host: Arc<dyn kernel::host::Host> = wiring::session(config, &cwd, uploads)?;
         Ok(host)
     });

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Host of the DagsHub API when `DAGSHUB_CLIENT_HOST` names no other.
 const DAGSHUB: &str = "https://dagshub.com";
 
+/// Environment variable that says where cells are remembered.
+const HISTORY: &str = dds_app::kernel::HISTORY;
+
 /// Reads one environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -49,6 +52,17 @@ pub fn load(env: Env<'_>) -> Result<Config> {
 /// The folder in which the app server stores this visitor's uploads.
 pub fn uploads(env: Env<'_>) -> Option<PathBuf> {
     path(env, UPLOADS_ENV)
+}
+
+/// The file in which a kernel remembers cells across sessions: `history.jsonl` in the data folder,
+/// or the absolute path in `DDS_HISTORY`; none when that is `off`. Kernels that run a notebook for
+/// somebody else (`dds exec`, `dds app`) are started with `off`.
+pub fn history(env: Env<'_>) -> Option<PathBuf> {
+    if text(env, HISTORY).is_some_and(|t| t == dds_app::kernel::NO_HISTORY) {
+        return None;
+    }
+    let data = || path(env, "XDG_DATA_HOME").or_else(|| path(env, "HOME").map(|h| h.join(".local/share")));
+    path(env, HISTORY).or_else(|| data().map(|dir| dir.join("dds").join("history.jsonl")))
 }
 
 fn text(env: Env<'_>, name: &str) -> Option<String> {
@@ -166,6 +180,21 @@ mod tests {
         let vars = [("XDG_RUNTIME_DIR", taken.path().to_str().unwrap()), ("TMPDIR", t)];
         let dir = load_with(&vars).unwrap().runtime_dir;
         assert!(dir.starts_with(tmp.path()), "{}", dir.display());
+    }
+
+    #[test]
+    fn the_history_is_in_the_data_folder_unless_told_otherwise() {
+        for (vars, expected) in [
+            (vec![("HOME", "/h")], Some("/h/.local/share/dds/history.jsonl")),
+            (vec![("HOME", "/h"), ("XDG_DATA_HOME", "/d")], Some("/d/dds/history.jsonl")),
+            (vec![("HOME", "/h"), ("DDS_HISTORY", "/x/y")], Some("/x/y")),
+            (vec![("HOME", "/h"), ("DDS_HISTORY", "off")], None),
+            (vec![], None),
+        ] {
+            let map: HashMap<&str, &str> = vars.into_iter().collect();
+            let found = history(&|name| map.get(name).map(OsString::from));
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{map:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! loop.
 //!
 //! Commands never wait for the evaluator, which starts on a thread of its own; Rust cells do.
-//! Assumes that cells come one at a time; forms may be answered beside them. Does no messaging.
+//! Several cells may run at once (subshells), with forms beside them; the evaluator serves one at a
+//! time. Does no messaging.
 
 mod evaluator;
 mod exec;
@@ -25,7 +26,7 @@ pub(crate) use progress::described as progress_text;
 
 use crate::kernel::host::{CommSender, Host, IsComplete};
 use dds_core::engine::{DataEngine, Engines, LearnEngine, MountEngine, SessionEngine};
-use dds_core::eval::{CellError, CellSink, Completions};
+use dds_core::eval::{CellError, CellSink, CommDoor, Completions};
 use dds_core::form::FORM_COMM;
 use dds_core::lex::{Completeness, is_complete};
 use dds_core::{Cancel, Config, Cx, Error, Kind, MimeBundle, Outcome, Result, request as rq};
@@ -135,10 +136,8 @@ impl Drop for Running<'_> {
 impl Host for Session {
     fn run_cell(&self, code: &str, sink: &Arc<dyn CellSink>) -> Result<Option<MimeBundle>, CellError> {
         let running = self.interruptible();
-        self.services.notes.lead_to(Some(sink.clone()));
-        let done = run::cell(self, code, sink, &running.cancel);
-        self.services.notes.lead_to(None);
-        done
+        let _notes = self.services.notes.lead_to(sink);
+        run::cell(self, code, sink, &running.cancel)
     }
 
     fn interrupt(&self) {
@@ -151,14 +150,18 @@ impl Host for Session {
     fn complete(&self, code: &str, cursor: usize) -> Completions {
         let around = surroundings::OnDisk { cwd: self.cwd(), learn: &*self.services.learn };
         dds_cmd::complete(code, cursor, &around).unwrap_or_else(|| {
-            let found = self.rust.idle(|rust| rust.complete(&rust_only::rust_only(code), cursor));
+            let code = rust_only::rust_only(code);
+            let found =
+                self.rust.ask(|rust| rust.complete(&code, cursor), |known| known.complete(&code, cursor));
             found.unwrap_or(Completions { start: cursor, end: cursor, items: Vec::new() })
         })
     }
 
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        dds_cmd::inspect(code, cursor)
-            .or_else(|| self.rust.idle(|rust| rust.inspect(&rust_only::rust_only(code), cursor)).flatten())
+        dds_cmd::inspect(code, cursor).or_else(|| {
+            let code = rust_only::rust_only(code);
+            self.rust.ask(|rust| rust.inspect(&code, cursor), |known| known.inspect(&code, cursor)).flatten()
+        })
     }
 
     fn is_complete(&self, code: &str) -> IsComplete {
@@ -171,6 +174,10 @@ impl Host for Session {
 
     fn comm_targets(&self) -> Vec<String> {
         vec![FORM_COMM.to_owned()]
+    }
+
+    fn cell_comms(&self) -> Option<Arc<dyn CommDoor>> {
+        self.rust.comms()
     }
 
     fn comm_message(&self, target: &str, data: &Value, _buffers: &[Vec<u8>], reply: &Arc<dyn CommSender>) {

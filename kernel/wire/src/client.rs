@@ -70,7 +70,7 @@ impl Client {
     ) -> Result<String> {
         let message = Message::new(msg_type, &self.session, content).metadata(metadata).buffers(buffers);
         self.send_frames(channel, frames::encode(&message, &self.signer))?;
-        Ok(message.header.msg_id)
+        Ok(message.msg_id().to_owned())
     }
 
     /// [`Client::send`] without metadata and buffers.

@@ -3,9 +3,9 @@
 use dds_core::{Error, Kind, Result, Secret};
 use jupyter_protocol::connection_info::{ConnectionInfo as Raw, Transport as RawTransport};
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Largest connection file that is read. Real ones have some 300 bytes.
@@ -40,16 +40,25 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// Reads a connection file. Errors name the file and the field.
+    /// Reads a connection file. Errors name the file and the field; [`Kind::Unauthorized`] when any
+    /// user of the machine can write it.
     pub fn read(path: &Path) -> Result<Self> {
-        let size = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?.len();
+        let io = |e: std::io::Error| Error::io(path, &e);
+        // Mode and text of the same file, whatever happens to its name meanwhile.
+        let file = std::fs::File::open(path).map_err(io)?;
+        let found = file.metadata().map_err(io)?;
+        if let Some(warning) = privacy(path, found.mode())? {
+            tracing::warn!("{warning}");
+        }
+        let size = found.len();
         if size > MAX_FILE_BYTES {
             return Err(Error::new(
                 Kind::Limit,
                 format!("{}: {size} bytes are too many for a connection file", path.display()),
             ));
         }
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?;
+        let mut text = String::new();
+        file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(io)?;
         Self::parse(&text).map_err(|e| e.context(path.display()))
     }
 
@@ -211,6 +220,26 @@ impl fmt::Display for ConnectionInfo {
     }
 }
 
+/// What the mode of a connection file means for the key in it: an error when anybody can replace the
+/// key, a warning, with the command that helps, when other users can read it.
+fn privacy(path: &Path, mode: u32) -> Result<Option<String>> {
+    let fix = || format!("chmod 600 '{}'", path.display());
+    if mode & 0o002 != 0 {
+        return Err(Error::new(
+            Kind::Unauthorized,
+            format!("{}: every user of this machine can write the connection file", path.display()),
+        )
+        .hint(format!("{}, and start the kernel again", fix())));
+    }
+    Ok((mode & 0o066 != 0).then(|| {
+        format!(
+            "{}: other users of this machine can read the kernel's key and run code as you; {}",
+            path.display(),
+            fix()
+        )
+    }))
+}
+
 /// 122 random bits from the operating system.
 fn new_key() -> Secret {
     Secret::new(uuid::Uuid::new_v4().to_string())
@@ -289,6 +318,35 @@ mod tests {
         assert_eq!(ConnectionInfo::read(&path).unwrap(), info);
         assert!(info.write(&path).is_err(), "an existing file is never replaced");
         assert_ne!(ConnectionInfo::tcp().unwrap().key, info.key);
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_warns_and_one_that_all_can_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kernel.json");
+        ConnectionInfo::tcp().unwrap().write(&path).unwrap();
+        for (mode, warned, read) in [
+            (0o600, false, true),
+            (0o400, false, true),
+            (0o640, true, true),
+            (0o604, true, true),
+            (0o660, true, true),
+            (0o602, false, false),
+            (0o666, false, false),
+        ] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let warning = privacy(&path, mode).unwrap_or_default();
+            assert_eq!(warning.is_some(), warned, "{mode:o}");
+            assert!(warning.is_none_or(|w| w.contains("kernel.json") && w.contains("chmod 600")));
+            match ConnectionInfo::read(&path) {
+                Ok(_) => assert!(read, "{mode:o}"),
+                Err(e) => {
+                    assert!(!read, "{mode:o}: {e}");
+                    assert_eq!(e.kind, Kind::Unauthorized);
+                    assert!(e.hint.unwrap().contains("chmod 600"));
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! [`decode`] takes whatever a socket yields and gives a message or the reason why it is none. It
 //! checks bounds and signature before it parses any JSON.
 
-use crate::message::Message;
+use crate::message::{Header, Message};
 use crate::signature::{Signature, Signer};
 use bytes::Bytes;
-use jupyter_protocol::Header;
 use serde_json::Value;
 
 /// Separates routing identities from the message.

@@ -19,8 +19,8 @@ mod socket;
 pub use bytes::Bytes;
 pub use connection::{ConnectionInfo, Ports, Transport};
 pub use frames::Malformed;
-pub use jupyter_protocol::{self, Header};
-pub use message::Message;
+pub use jupyter_protocol;
+pub use message::{Header, Message};
 pub use server::{Inbox, Outlet, Server};
 pub use signature::{ReplayWindow, Signer};
 

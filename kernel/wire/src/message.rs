@@ -3,11 +3,37 @@
 use crate::PROTOCOL_VERSION;
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
-use jupyter_protocol::Header;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A header with the fields that the protocol gained after [`jupyter_protocol`]'s. Those are read
+/// through it: `header.msg_id`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    #[serde(flatten)]
+    base: jupyter_protocol::Header,
+    /// The subshell (JEP 91) that a request is for; none for the main shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subshell_id: Option<String>,
+}
+
+impl Deref for Header {
+    type Target = jupyter_protocol::Header;
+
+    fn deref(&self) -> &Self::Target {
+        &self.base
+    }
+}
+
+impl DerefMut for Header {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.base
+    }
+}
 
 /// A message of any type. `content` and `metadata` are JSON objects when they come off the wire.
 #[derive(Clone, Debug)]
@@ -27,12 +53,15 @@ impl Message {
         Self {
             ids: Vec::new(),
             header: Header {
-                msg_id: new_msg_id(session),
-                username: "dds".to_owned(),
-                session: session.to_owned(),
-                date: now().into(),
-                msg_type: msg_type.to_owned(),
-                version: PROTOCOL_VERSION.to_owned(),
+                base: jupyter_protocol::Header {
+                    msg_id: new_msg_id(session),
+                    username: "dds".to_owned(),
+                    session: session.to_owned(),
+                    date: now().into(),
+                    msg_type: msg_type.to_owned(),
+                    version: PROTOCOL_VERSION.to_owned(),
+                },
+                subshell_id: None,
             },
             parent_header: None,
             metadata: json!({}),
@@ -60,6 +89,12 @@ impl Message {
 
     pub fn buffers(mut self, buffers: Vec<Bytes>) -> Self {
         self.buffers = buffers;
+        self
+    }
+
+    /// Addresses a request to a subshell.
+    pub fn subshell(mut self, id: &str) -> Self {
+        self.header.subshell_id = Some(id.to_owned());
         self
     }
 
@@ -100,8 +135,9 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::new(since.as_secs(), since.subsec_micros() * 1_000)
 }
 
-/// Recursion ends: JSON off the wire is at most 128 deep (serde_json's limit).
-fn weight(value: &Value) -> usize {
+/// Roughly the bytes that a value holds. Recursion ends: JSON off the wire is at most 128 deep
+/// (serde_json's limit).
+pub fn weight(value: &Value) -> usize {
     const NODE: usize = std::mem::size_of::<Value>();
     NODE + match value {
         Value::String(text) => text.len(),
@@ -141,6 +177,20 @@ mod tests {
         let text = date.as_str().unwrap().to_owned();
         let digits = text.split_once('.').map_or(0, |(_, rest)| rest.trim_end_matches('Z').len());
         assert!(digits <= 6 && text.ends_with('Z'), "{text}");
+    }
+
+    #[test]
+    fn the_subshell_is_a_field_of_the_header_only_when_there_is_one() {
+        let main = Message::new("t", "s", json!({}));
+        assert!(serde_json::to_value(&main.header).unwrap().get("subshell_id").is_none());
+        let header = serde_json::to_value(&main.subshell("a").header).unwrap();
+        assert_eq!((&header["subshell_id"], &header["msg_type"]), (&json!("a"), &json!("t")));
+        let mut null = header.clone();
+        null["subshell_id"] = Value::Null;
+        for (header, id) in [(header, Some("a")), (null, None)] {
+            let back: Header = serde_json::from_value(header).unwrap();
+            assert_eq!((back.subshell_id.as_deref(), back.msg_type.as_str()), (id, "t"));
+        }
     }
 
     #[test]

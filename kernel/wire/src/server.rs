@@ -3,19 +3,23 @@
 //!
 //! Threads hand messages over by bounded channels: what is not taken from the [`Inbox`] stays in the
 //! peers' queues, and an [`Outlet`] waits while a socket has more than [`QUEUE`] messages to send.
-//! ZeroMQ itself drops for a peer that is 100,000 messages behind; who publishes much must count.
+//! A subscriber may be [`HIGH_WATER_MARK`] messages behind. Then publishing waits up to [`PATIENCE`]
+//! for it; after that ZeroMQ drops for this subscriber, and [`Outlet::overruns`] counts it.
 
 use crate::frames::{self, Malformed};
 use crate::signature::{ReplayWindow, Signer};
+pub use crate::socket::HIGH_WATER_MARK;
 use crate::socket::{self, DropLog, Frames, Waker, Wakeup};
 use crate::{Channel, ConnectionInfo, Message};
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Messages between a socket's thread and the kernel, in each direction.
 pub const QUEUE: usize = 1_024;
@@ -23,6 +27,14 @@ pub const QUEUE: usize = 1_024;
 pub const MAX_TOPIC_BYTES: usize = 256;
 /// Longest heartbeat that is echoed.
 const MAX_HEARTBEAT_BYTES: i64 = 64 << 10;
+/// How long publishing waits for a subscriber that is [`HIGH_WATER_MARK`] messages behind.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// While it waits, how long until it tries again.
+const FULL_QUEUE_RETRY: Duration = Duration::from_millis(5);
+/// How long a question on stdin waits for a front end whose stdin is not connected yet.
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// While it waits, how long until it is tried again.
+const UNCONNECTED_RETRY_MS: i64 = 20;
 /// While the inbox is full, how long until the thread looks again.
 const FULL_INBOX_RETRY_MS: i64 = 5;
 
@@ -42,9 +54,16 @@ pub struct Outlet {
     control: Lane,
     stdin: Lane,
     iopub: Lane,
+    overruns: Arc<AtomicU64>,
 }
 
 impl Outlet {
+    /// How often a subscriber that does not read has begun to miss messages. What it misses until it
+    /// has caught up with half of its queue, nobody can count.
+    pub fn overruns(&self) -> u64 {
+        self.overruns.load(Ordering::Relaxed)
+    }
+
     /// The session id of this kernel's messages.
     pub fn session(&self) -> &str {
         &self.session
@@ -94,6 +113,9 @@ impl Server {
             let socket = server.open(zmq::ROUTER, info)?;
             // A front end that reconnects under its old identity replaces the dead connection.
             socket.set_router_handover(true).map_err(no_socket)?;
+            // Only here the kernel speaks first, perhaps sooner than the front end has connected.
+            let asks = channel == Channel::Stdin;
+            socket.set_router_mandatory(asks).map_err(no_socket)?;
             socket::bind(&socket, info, port, channel.name())?;
             let (inbox, messages) = sync_channel(QUEUE);
             let (lane, outbox, wakeup) = lane()?;
@@ -101,6 +123,7 @@ impl Server {
                 socket,
                 wakeup,
                 outbox,
+                unsent: asks.then(VecDeque::new),
                 inbox,
                 signer: signer.clone(),
                 replays: replays.clone(),
@@ -115,13 +138,16 @@ impl Server {
         let (control, control_in) = router(Channel::Control, info.ports.control)?;
         let (stdin, stdin_in) = router(Channel::Stdin, info.ports.stdin)?;
 
+        let overruns = Arc::new(AtomicU64::new(0));
         let iopub = {
-            let socket = server.open(zmq::XPUB, info)?;
+            let mut socket = server.open(zmq::XPUB, info)?;
             socket.set_xpub_verbose(true).map_err(no_socket)?;
+            socket::set_nodrop(&mut socket, true).map_err(no_socket)?;
             socket::bind(&socket, info, info.ports.iopub, "iopub")?;
             let (lane, outbox, wakeup) = lane()?;
             let (signer, session, stop) = (signer.clone(), session.clone(), stop.clone());
-            let iopub = Iopub { socket, wakeup, outbox, signer, session, stop };
+            let overruns = overruns.clone();
+            let iopub = Iopub { socket, wakeup, outbox, signer, session, stop, overruns };
             server.wakers.push(lane.waker.clone());
             server.spawn("iopub", move || iopub.run())?;
             lane
@@ -135,7 +161,7 @@ impl Server {
             server.wakers.push(waker);
             server.spawn("heartbeat", move || heartbeat(&socket, &wakeup, &stop))?;
         }
-        let outlet = Outlet { signer, session, shell, control, stdin, iopub };
+        let outlet = Outlet { signer, session, shell, control, stdin, iopub, overruns };
         Ok((server, Inbox { shell: shell_in, control: control_in, stdin: stdin_in }, outlet))
     }
 
@@ -185,6 +211,8 @@ struct Router {
     socket: zmq::Socket,
     wakeup: Wakeup,
     outbox: Receiver<Frames>,
+    /// On stdin: what waits until its addressee is connected, oldest first, and until when.
+    unsent: Option<VecDeque<(Instant, Frames)>>,
     inbox: SyncSender<Message>,
     signer: Signer,
     replays: Arc<Mutex<ReplayWindow>>,
@@ -198,6 +226,8 @@ impl Router {
         loop {
             let (events, timeout) = if held.is_some() {
                 (zmq::PollEvents::empty(), FULL_INBOX_RETRY_MS)
+            } else if self.unsent.as_ref().is_some_and(|unsent| !unsent.is_empty()) {
+                (zmq::POLLIN, UNCONNECTED_RETRY_MS)
             } else {
                 (zmq::POLLIN, -1)
             };
@@ -207,9 +237,9 @@ impl Router {
                 Err(e) => return tracing::error!("a socket's thread ends: {e}"),
             }
             self.wakeup.clear();
-            if !flush(&self.socket, &self.outbox) || self.stop.load(Ordering::SeqCst) {
+            if !self.flush() || self.stop.load(Ordering::SeqCst) {
                 // Once more: what was queued between the two.
-                flush(&self.socket, &self.outbox);
+                self.flush();
                 return;
             }
             if let Some(message) = held.take() {
@@ -228,11 +258,40 @@ impl Router {
                 if self.stop.load(Ordering::SeqCst) {
                     break;
                 }
-                if !flush(&self.socket, &self.outbox) {
+                if !self.flush() {
                     return;
                 }
             }
         }
+    }
+
+    /// Sends what is queued. False when all senders are gone or the socket failed.
+    fn flush(&mut self) -> bool {
+        let Some(unsent) = &mut self.unsent else { return flush(&self.socket, &self.outbox) };
+        while unsent.len() < QUEUE {
+            match self.outbox.try_recv() {
+                Ok(frames) => unsent.push_back((Instant::now() + CONNECT_PATIENCE, frames)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        let mut failed = None;
+        unsent.retain(|(until, frames)| match socket::send_to_connected(&self.socket, frames) {
+            Ok(false) if Instant::now() < *until => true,
+            Ok(false) => {
+                tracing::warn!("a question for the user was not sent: the front end has no stdin");
+                false
+            }
+            Ok(true) => false,
+            Err(e) => {
+                failed = Some(e);
+                false
+            }
+        });
+        if let Some(e) = failed {
+            tracing::error!("cannot ask: {e}");
+        }
+        failed.is_none()
     }
 
     /// The message, verified and not seen before.
@@ -260,7 +319,7 @@ impl Router {
 fn flush(socket: &zmq::Socket, outbox: &Receiver<Frames>) -> bool {
     loop {
         match outbox.try_recv() {
-            // ROUTER and XPUB never hold back: they drop for a peer that is too far behind.
+            // ROUTER never holds back: it drops for a peer that is too far behind.
             Ok(frames) => {
                 if let Err(e) = socket::send(socket, &frames) {
                     tracing::error!("cannot send: {e}");
@@ -280,10 +339,11 @@ struct Iopub {
     signer: Signer,
     session: Arc<str>,
     stop: Arc<AtomicBool>,
+    overruns: Arc<AtomicU64>,
 }
 
 impl Iopub {
-    fn run(self) {
+    fn run(mut self) {
         loop {
             let mut items = [self.socket.as_poll_item(zmq::POLLIN), self.wakeup.poll_item()];
             match zmq::poll(&mut items, -1) {
@@ -298,23 +358,58 @@ impl Iopub {
                     Ok(None) => break,
                     Err(e) => return tracing::error!("iopub's thread ends: {e}"),
                 }
-                if !flush(&self.socket, &self.outbox) {
+                if !self.flush() {
                     return;
                 }
             }
-            if !flush(&self.socket, &self.outbox) {
+            if !self.flush() {
                 return;
             }
             if self.stop.load(Ordering::SeqCst) {
-                flush(&self.socket, &self.outbox);
+                self.flush();
                 return;
             }
         }
     }
 
+    /// Publishes what is queued. False when all senders are gone or the socket failed.
+    fn flush(&mut self) -> bool {
+        loop {
+            match self.outbox.try_recv() {
+                Ok(frames) => {
+                    if let Err(e) = self.publish(&frames) {
+                        tracing::error!("cannot publish: {e}");
+                        return false;
+                    }
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn publish(&mut self, frames: &[Bytes]) -> zmq::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !socket::send(&self.socket, frames)? {
+            if Instant::now() < deadline && !self.stop.load(Ordering::SeqCst) {
+                std::thread::sleep(FULL_QUEUE_RETRY);
+                continue;
+            }
+            self.overruns.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("a front end has not read {HIGH_WATER_MARK} messages and misses what follows");
+            // ZeroMQ leaves the subscriber out until it has read half of what waits for it; all
+            // others get everything, and nobody waits for it again until then.
+            socket::set_nodrop(&mut self.socket, false)?;
+            let sent = socket::send(&self.socket, frames);
+            socket::set_nodrop(&mut self.socket, true)?;
+            return sent.map(|_| ());
+        }
+        Ok(())
+    }
+
     /// A subscription is one frame: 1, then the topic. The welcome (JEP 65) tells the subscriber
     /// that nothing sent from now on is missed.
-    fn greet(&self, frames: &[Bytes]) {
+    fn greet(&mut self, frames: &[Bytes]) {
         let Some([1, topic @ ..]) = frames.first().map(|f| f.as_ref()) else { return };
         if topic.len() > MAX_TOPIC_BYTES {
             return;
@@ -322,7 +417,7 @@ impl Iopub {
         let Ok(text) = std::str::from_utf8(topic) else { return };
         let mut welcome = Message::new("iopub_welcome", &self.session, json!({"subscription": text}));
         welcome.ids = vec![Bytes::copy_from_slice(topic)];
-        if let Err(e) = socket::send(&self.socket, &frames::encode(&welcome, &self.signer)) {
+        if let Err(e) = self.publish(&frames::encode(&welcome, &self.signer)) {
             tracing::error!("cannot greet a subscriber: {e}");
         }
     }

@@ -4,6 +4,7 @@ use crate::frames::{MAX_FRAME_BYTES, MAX_FRAMES, MAX_MESSAGE_BYTES, Malformed};
 use crate::{Channel, ConnectionInfo};
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
+use std::ffi::c_int;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Messages that a peer may be behind before ZeroMQ drops or holds back, per peer.
-pub(crate) const HIGH_WATER_MARK: i32 = 100_000;
+pub const HIGH_WATER_MARK: i32 = 100_000;
 /// How long a closing socket keeps trying to deliver what it was given.
 pub(crate) const LINGER_MS: i32 = 1_000;
 /// How long a peer may take to complete ZMTP's handshake.
@@ -66,6 +67,24 @@ pub(crate) fn socket(context: &zmq::Context, kind: zmq::SocketType, ipv6: bool) 
     Ok(socket)
 }
 
+/// Whether an XPUB's [`send`] refuses a message that a subscriber's full queue cannot take, or
+/// drops it for that subscriber.
+pub(crate) fn set_nodrop(socket: &mut zmq::Socket, nodrop: bool) -> zmq::Result<()> {
+    let value = c_int::from(nodrop);
+    // SAFETY: the socket is open for as long as it is borrowed, and value and size are those of an
+    // int, which is this option's type. (The option has no safe setter in the zmq crate.)
+    let rc = unsafe {
+        zmq_sys::zmq_setsockopt(
+            socket.as_mut_ptr(),
+            zmq_sys::ZMQ_XPUB_NODROP as c_int,
+            std::ptr::from_ref(&value).cast(),
+            size_of::<c_int>(),
+        )
+    };
+    // SAFETY: reads the thread's errno.
+    if rc == 0 { Ok(()) } else { Err(zmq::Error::from_raw(unsafe { zmq_sys::zmq_errno() })) }
+}
+
 pub(crate) fn bind(socket: &zmq::Socket, info: &ConnectionInfo, port: u16, what: &str) -> Result<()> {
     let endpoint = info.endpoint(port, false);
     socket.bind(&endpoint).map_err(|e| {
@@ -112,6 +131,21 @@ pub(crate) fn send(socket: &zmq::Socket, frames: &[Bytes]) -> zmq::Result<bool> 
             Err(zmq::Error::EINTR) => continue,
             // The peer went away between two frames, or was never known.
             Err(zmq::Error::EHOSTUNREACH) => Ok(true),
+            Err(e) => Err(e),
+        };
+    }
+}
+
+/// Hands frames to a ROUTER with `router_mandatory`. False when their addressee is not connected;
+/// then none was taken.
+pub(crate) fn send_to_connected(socket: &zmq::Socket, frames: &[Bytes]) -> zmq::Result<bool> {
+    loop {
+        return match socket.send_multipart(frames.iter().map(|f| f.as_ref()), zmq::DONTWAIT) {
+            Ok(()) => Ok(true),
+            Err(zmq::Error::EINTR) => continue,
+            Err(zmq::Error::EHOSTUNREACH) => Ok(false),
+            // It is too far behind; a ROUTER drops then.
+            Err(zmq::Error::EAGAIN) => Ok(true),
             Err(e) => Err(e),
         };
     }

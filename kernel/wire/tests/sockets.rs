@@ -185,6 +185,36 @@ fn every_subscriber_is_welcomed_by_its_topic() {
 }
 
 #[test]
+fn a_question_waits_until_the_front_ends_stdin_is_connected() {
+    let private = ipc();
+    let (server, inbox, outlet) = Server::bind(&private.info).unwrap();
+    let identify = |port: u16| {
+        let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+        socket.set_identity(b"slow").unwrap();
+        socket.set_rcvtimeo(DEADLINE.as_millis() as i32).unwrap();
+        socket.connect(&endpoint(&private.info, port)).unwrap();
+        socket
+    };
+    let signer = Signer::new(private.info.key.expose().as_bytes());
+    let shell = identify(private.info.ports.shell);
+    let cell = encode(&Message::new("execute_request", "s", json!({})), &signer);
+    shell.send_multipart(cell.iter().map(|f| f.as_ref()), 0).unwrap();
+    let cell = inbox.shell.recv_timeout(DEADLINE).unwrap();
+    for n in 0..3 {
+        let question = Message::reply(&cell, "input_request", outlet.session(), json!({"n": n}));
+        outlet.send(Channel::Stdin, &question).unwrap();
+    }
+    // The kernel's thread meets the first at once, with nobody to send it to.
+    let stdin = identify(private.info.ports.stdin);
+    for n in 0..3 {
+        let frames: Vec<Bytes> = stdin.recv_multipart(0).unwrap().into_iter().map(Bytes::from).collect();
+        let (question, _) = dds_wire::frames::decode(&frames, &signer).unwrap();
+        assert_eq!(question.content, json!({"n": n}));
+    }
+    server.shutdown();
+}
+
+#[test]
 fn hostile_frames_leave_the_server_answering() {
     let private = ipc();
     let info = &private.info;
@@ -219,8 +249,10 @@ fn hostile_frames_leave_the_server_answering() {
         // An unfinished message, and a frame past the bound, for which libzmq drops the connection.
         peer.send("more", zmq::SNDMORE).unwrap();
     }
-    let peer = raw(zmq::DEALER, &endpoint(info, info.ports.shell));
-    peer.send(vec![0u8; dds_wire::frames::MAX_FRAME_BYTES + 1], 0).unwrap();
+    for size in [dds_wire::frames::MAX_FRAME_BYTES + 1, 1 << 30] {
+        let peer = raw(zmq::DEALER, &endpoint(info, info.ports.shell));
+        peer.send(vec![0u8; size], 0).unwrap();
+    }
     // On iopub a peer may say anything where subscriptions are expected.
     let peer = raw(zmq::XSUB, &endpoint(info, info.ports.iopub));
     for bytes in [&b"\x01"[..], b"\x02what", b"", &[1; 100_000], b"\x01\xff\xfe"] {
@@ -269,6 +301,52 @@ fn a_receiver_that_lags_loses_nothing() {
     server.shutdown();
     drop(outlet);
     kernel.join().unwrap();
+}
+
+#[test]
+fn a_subscriber_that_never_reads_harms_no_other_and_is_counted() {
+    const QUEUED: usize = dds_wire::server::HIGH_WATER_MARK as usize;
+    // What the operating system and the subscriber's own queue hold comes on top.
+    const MESSAGES: usize = QUEUED + 50_000;
+    let private = ipc();
+    let (server, _inbox, outlet) = Server::bind(&private.info).unwrap();
+    let stuck = zmq::Context::new().socket(zmq::SUB).unwrap();
+    stuck.set_rcvhwm(1).unwrap();
+    stuck.set_rcvtimeo(DEADLINE.as_millis() as i32).unwrap();
+    stuck.set_subscribe(b"").unwrap();
+    stuck.connect(&endpoint(&private.info, private.info.ports.iopub)).unwrap();
+    stuck.recv_multipart(0).expect("the welcome");
+    let (_client, mut messages) = Client::connect(&private.info).unwrap();
+    // The other's subscription is seen when something arrives.
+    while messages.try_recv().is_err() {
+        outlet.send(Channel::Iopub, &Message::new("early", outlet.session(), json!({}))).unwrap();
+    }
+    let publisher = outlet.clone();
+    let sent = std::thread::spawn(move || {
+        for n in 0..MESSAGES {
+            publisher.send(Channel::Iopub, &Message::new("n", publisher.session(), json!({"n": n}))).unwrap();
+        }
+    });
+    let mut expected = 0;
+    while expected < MESSAGES {
+        let message = next(&mut messages).1;
+        if message.msg_type() == "n" {
+            assert_eq!(message.content["n"].as_u64(), Some(expected as u64));
+            expected += 1;
+        }
+    }
+    sent.join().unwrap();
+    assert_eq!(outlet.overruns(), 1, "it is waited for once, not for every message");
+    let mut read = 0;
+    stuck.set_rcvtimeo(200).unwrap();
+    while stuck.recv_multipart(0).is_ok() {
+        read += 1;
+    }
+    assert!(
+        (QUEUED - 1..MESSAGES).contains(&read),
+        "{read}: a whole queue (with the welcome), and not everything"
+    );
+    server.shutdown();
 }
 
 #[test]

@@ -8,6 +8,11 @@ pub mod process;
 
 pub use dds_wire::Channel;
 
+/// Environment variable that tells a kernel of ours where to remember cells across sessions.
+pub const HISTORY: &str = "DDS_HISTORY";
+/// … and its value for: nowhere. A published notebook's cells are not its user's history.
+pub const NO_HISTORY: &str = "off";
+
 use dds_core::Result;
 use serde_json::Value;
 use std::ffi::OsString;

@@ -84,6 +84,12 @@ fn gone<'a>(name: &str, message: &str, scene: &Scene<'a>) -> Option<Advice<'a>> 
     }
     if let Some(moved) = scene.sources.moved(name) {
         let cell = &moved.cell;
+        if moved.type_changed {
+            let why = format!("{cell} defined the type of `{name}` anew, and `{name}` had the old one");
+            let mut hints = titled("note", &why);
+            hints.extend(titled("help", &format!("define `{name}` again")));
+            return Some(Advice { hints, ..Advice::default() });
+        }
         let mut hints =
             titled("note", &format!("{cell} took `{name}` by value, so later cells do not have it any more"));
         hints.extend(titled(

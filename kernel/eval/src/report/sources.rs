@@ -44,6 +44,8 @@ pub(crate) struct Sources {
 pub(crate) struct Moved {
     pub variable: String,
     pub cell: String,
+    /// The cell does not name it: a type that it defined anew took it along.
+    pub type_changed: bool,
 }
 
 /// A place in a user's cell: line and column from 0, the column in characters.
@@ -81,9 +83,12 @@ impl Sources {
         }
     }
 
-    /// Takes note that the cell named took `variable` away.
-    pub(crate) fn note_move(&mut self, variable: &str, cell: &str) {
-        self.moved.push_front(Moved { variable: variable.to_owned(), cell: cell.to_owned() });
+    /// Takes note that `cell` took `variable` away.
+    pub(crate) fn note_move(&mut self, variable: &str, cell: &Source) {
+        let type_changed =
+            !cell.text.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|word| word == variable);
+        let (variable, cell) = (variable.to_owned(), cell.name.clone());
+        self.moved.push_front(Moved { variable, cell, type_changed });
         self.moved.truncate(MAX_MOVED);
     }
 
@@ -304,11 +309,12 @@ mod tests {
         let mut sources = Sources::default();
         for n in 0..=MAX_CELLS {
             add(&mut sources, &n.to_string(), "x");
-            sources.note_move(&n.to_string(), "cell");
+            sources.note_move(&n.to_string(), &source("cell", "drop(0)"));
         }
         assert_eq!((sources.cells.len(), sources.moved.len()), (MAX_CELLS, MAX_MOVED));
         add(&mut sources, "long", &"x".repeat(MAX_CELL + 1));
         assert_ne!(sources.cells[0].name, "long");
+        assert!(sources.moved("1").is_some_and(|moved| moved.type_changed));
         assert!(sources.moved("0").is_none() && sources.moved("256").is_some());
     }
 }

@@ -1,15 +1,19 @@
-//! The execution queue: one cell at a time, in the order of arrival.
+//! The execution queues: of the main shell and of each subshell, one cell at a time, in the order of
+//! arrival.
 
+use super::comms::Comms;
 use super::front::{Front, cell_error, error_content, guarded};
 use super::history::History;
 use super::mailbox::Mailbox;
-use super::output::{Output, Quiet};
+use super::output::{CellOutput, Clock, Role};
 use super::slot::Slot;
+use super::stdin::Prompts;
 use dds_core::MimeBundle;
 use dds_core::eval::{CellError, CellSink};
 use dds_wire::jupyter_protocol::ExecuteRequest;
 use dds_wire::{Channel, Message};
 use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,89 +23,89 @@ pub const MAX_USER_EXPRESSIONS: usize = 100;
 /// arrive, so that they are aborted with the rest of the queue. It delays only the error's reply.
 const ABORT_GRACE: Duration = Duration::from_millis(10);
 
-/// The thread's state.
+/// What cells are run with; shared by all shells.
+#[derive(Clone)]
 pub(super) struct Executor {
     pub(super) front: Front,
     pub(super) slot: Arc<Slot>,
-    pub(super) queue: Arc<Mailbox>,
-    pub(super) output: Output,
+    pub(super) clock: Arc<Clock>,
+    pub(super) comms: Arc<Comms>,
+    pub(super) prompts: Arc<Prompts>,
     pub(super) history: Arc<Mutex<History>>,
     /// The number of the last stored cell.
-    pub(super) count: u64,
+    pub(super) count: Arc<AtomicU64>,
 }
 
 /// A cell's end, before it is told to anyone.
-enum Outcome {
-    Ok(Map<String, Value>),
-    Error(CellError),
+struct Ended {
+    count: u64,
+    result: Result<Map<String, Value>, CellError>,
 }
 
 impl Executor {
-    /// Runs cells until the queue is closed and empty.
-    pub(super) fn run(mut self) {
-        while let Some(request) = self.queue.take() {
-            let mut abort = Vec::new();
-            let front = self.front.clone();
-            front.handling(&request, || abort = self.execute(&request));
-            for request in abort {
-                front.handling(&request, || self.abort(&request));
-            }
+    /// Runs one cell; its error aborts the cells in `queue`.
+    pub(super) fn handle(&self, request: &Message, queue: &Mailbox) {
+        let mut aborted = Vec::new();
+        self.front.handling(request, || aborted = self.execute(request, queue));
+        for request in aborted {
+            self.abort(&request);
         }
     }
 
     /// Runs one cell and replies. Gives the requests that its error aborts.
-    fn execute(&mut self, request: &Message) -> Vec<Message> {
+    fn execute(&self, request: &Message, queue: &Mailbox) -> Vec<Message> {
         let started = serde_json::to_value(now()).unwrap_or(Value::Null);
         let asked: ExecuteRequest = match request.parse() {
             Ok(asked) => asked,
             Err(e) => {
-                self.reply(request, &Outcome::Error(cell_error(&e)), started);
+                self.reply(request, &self.ended(Err(cell_error(&e))), started);
                 return Vec::new();
             }
         };
-        let outcome = self.run_cell(request, &asked);
+        let ended = self.run_cell(request, &asked);
         let mut aborted = Vec::new();
-        if matches!(outcome, Outcome::Error(_)) && asked.stop_on_error {
+        if ended.result.is_err() && asked.stop_on_error {
             std::thread::sleep(ABORT_GRACE);
-            aborted = self.queue.drain();
+            aborted = queue.drain(|waiting| waiting.msg_type() == "execute_request");
         }
-        self.reply(request, &outcome, started);
+        self.reply(request, &ended, started);
         aborted
     }
 
-    fn run_cell(&mut self, request: &Message, asked: &ExecuteRequest) -> Outcome {
+    fn ended(&self, result: Result<Map<String, Value>, CellError>) -> Ended {
+        Ended { count: self.count.load(Ordering::SeqCst), result }
+    }
+
+    fn run_cell(&self, request: &Message, asked: &ExecuteRequest) -> Ended {
         // As in IPython, an empty cell is no cell.
         let empty = asked.code.trim().is_empty();
         let stored = asked.store_history && !asked.silent && !empty;
-        if stored {
-            self.count += 1;
-        }
-        let count = self.count;
+        let step = u64::from(stored);
+        let count = self.count.fetch_add(step, Ordering::SeqCst) + step;
         let parent = Some(&request.header);
         if !asked.silent {
             let input = json!({"code": asked.code, "execution_count": count});
             self.front.publish(parent, "execute_input", input);
         }
-        let shown = (!asked.silent).then(|| self.output.sink(&request.header, stored.then_some(count)));
-        let sink: Arc<dyn CellSink> = match &shown {
-            Some(shown) => shown.clone(),
-            None => Arc::new(Quiet),
+        let role = match asked.silent {
+            true => Role::Silent,
+            false => Role::Cell(self.prompts.asker(request, asked.allow_stdin), stored.then_some(count)),
         };
+        let output = self.output(request, role);
+        let sink: Arc<dyn CellSink> = output.clone();
         let result = if empty { Ok(None) } else { self.evaluate(&asked.code, &sink) };
 
         if stored {
-            let output = result.as_ref().ok().and_then(Option::as_ref).map(MimeBundle::plain);
+            let value = result.as_ref().ok().and_then(Option::as_ref).map(MimeBundle::plain);
             let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            history.add(count, &asked.code, output.filter(|text| !text.is_empty()));
+            history.add(count, &asked.code, value.filter(|text| !text.is_empty()));
         }
-        if let (Some(shown), Ok(Some(value))) = (&shown, &result) {
-            shown.publish_bundle("execute_result", value, ("execution_count", json!(count)));
+        if let Ok(Some(value)) = &result {
+            output.publish_bundle("execute_result", value, ("execution_count", json!(count)));
         }
-        if let Some(shown) = &shown {
-            shown.finish();
-        }
-        match result {
-            Ok(_) => Outcome::Ok(self.user_expressions(asked)),
+        output.finish();
+        let result = match result {
+            Ok(_) => Ok(self.user_expressions(request, asked)),
             Err(error) => {
                 if !asked.silent {
                     let content = json!({
@@ -109,9 +113,14 @@ impl Executor {
                     });
                     self.front.publish(parent, "error", content);
                 }
-                Outcome::Error(error)
+                Err(error)
             }
-        }
+        };
+        Ended { count, result }
+    }
+
+    fn output(&self, request: &Message, role: Role) -> Arc<CellOutput> {
+        Arc::new(CellOutput::new(&self.clock, &self.front, &self.comms, &request.header, role))
     }
 
     fn evaluate(&self, code: &str, sink: &Arc<dyn CellSink>) -> Result<Option<MimeBundle>, CellError> {
@@ -120,9 +129,9 @@ impl Executor {
     }
 
     /// Each expression's value, or its error; neither fails the cell.
-    fn user_expressions(&self, asked: &ExecuteRequest) -> Map<String, Value> {
+    fn user_expressions(&self, request: &Message, asked: &ExecuteRequest) -> Map<String, Value> {
         let Some(expressions) = &asked.user_expressions else { return Map::new() };
-        let quiet: Arc<dyn CellSink> = Arc::new(Quiet);
+        let quiet: Arc<dyn CellSink> = self.output(request, Role::Silent);
         let mut values = Map::new();
         for (name, code) in expressions.iter().take(MAX_USER_EXPRESSIONS) {
             let value = match self.evaluate(code, &quiet) {
@@ -137,29 +146,33 @@ impl Executor {
         values
     }
 
-    fn reply(&self, request: &Message, outcome: &Outcome, started: Value) {
-        let (status, mut content) = match outcome {
-            Outcome::Ok(expressions) => ("ok", json!({"status": "ok", "user_expressions": expressions})),
-            Outcome::Error(error) => {
+    fn reply(&self, request: &Message, ended: &Ended, started: Value) {
+        let (status, mut content) = match &ended.result {
+            Ok(expressions) => ("ok", json!({"status": "ok", "user_expressions": expressions})),
+            Err(error) => {
                 let mut content = error_content(error);
                 content["user_expressions"] = json!({});
                 ("error", content)
             }
         };
-        content["execution_count"] = json!(self.count);
+        content["execution_count"] = json!(ended.count);
         content["payload"] = json!([]);
         // `started` is what JupyterLab's cell timing reads.
         let metadata = json!({"started": started, "status": status});
         self.front.reply_with(Channel::Shell, request, "execute_reply", content, metadata);
     }
 
-    /// Replies to a request that a previous error, or the kernel's end, took out of the queue.
-    fn abort(&self, request: &Message) {
+    /// Replies to a request that a previous error, the kernel's end or the end of its subshell took
+    /// out of the queue.
+    pub(super) fn abort(&self, request: &Message) {
         let content = json!({
-            "status": "aborted", "execution_count": self.count, "user_expressions": {}, "payload": [],
+            "status": "aborted", "execution_count": self.count.load(Ordering::SeqCst),
+            "user_expressions": {}, "payload": [],
         });
         let metadata = json!({"status": "aborted"});
-        self.front.reply_with(Channel::Shell, request, "execute_reply", content, metadata);
+        self.front.handling(request, || {
+            self.front.reply_with(Channel::Shell, request, "execute_reply", content, metadata);
+        });
     }
 }
 

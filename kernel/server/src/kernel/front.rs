@@ -19,7 +19,7 @@ impl Front {
 
     /// Publishes on iopub. `parent` is the request that this belongs to.
     pub(super) fn publish(&self, parent: Option<&Header>, msg_type: &str, content: Value) {
-        self.publish_with(parent, msg_type, content, Vec::new());
+        self.publish_with(parent, msg_type, content, json!({}), Vec::new());
     }
 
     pub(super) fn publish_with(
@@ -27,12 +27,24 @@ impl Front {
         parent: Option<&Header>,
         msg_type: &str,
         content: Value,
+        metadata: Value,
         buffers: Vec<Bytes>,
     ) {
-        let mut message = Message::new(msg_type, self.outlet.session(), content).buffers(buffers);
+        let message = Message::new(msg_type, self.outlet.session(), content);
+        let mut message = message.metadata(metadata).buffers(buffers);
         message.parent_header = parent.cloned();
         message.ids = vec![Bytes::copy_from_slice(msg_type.as_bytes())];
         self.send(Channel::Iopub, &message);
+    }
+
+    /// A question to whoever sent `request`.
+    pub(super) fn question(&self, request: &Message, content: Value) -> Message {
+        Message::reply(request, "input_request", self.outlet.session(), content)
+    }
+
+    /// [`Outlet::overruns`].
+    pub(super) fn overruns(&self) -> u64 {
+        self.outlet.overruns()
     }
 
     pub(super) fn status(&self, parent: Option<&Header>, state: &str) {
@@ -62,7 +74,7 @@ impl Front {
         self.status(Some(&request.header), "idle");
     }
 
-    fn send(&self, channel: Channel, message: &Message) {
+    pub(super) fn send(&self, channel: Channel, message: &Message) {
         if let Err(e) = self.outlet.send(channel, message) {
             tracing::debug!("`{}` not sent: {e}", message.msg_type());
         }

@@ -27,9 +27,11 @@ pub(super) fn kernel_info(language_version: &str) -> Value {
         "help_links": [
             {"text": "The Rust book", "url": "https://doc.rust-lang.org/book/"},
             {"text": "Rust's standard library", "url": "https://doc.rust-lang.org/std/"},
+            {"text": "Crates and their documentation", "url": "https://docs.rs/"},
         ],
         "debugger": false,
-        "supported_features": [],
+        // JEP 91. A debugger is no feature of this kernel.
+        "supported_features": ["kernel subshells"],
     })
 }
 

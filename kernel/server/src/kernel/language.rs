@@ -1,23 +1,39 @@
-//! Completion, documentation and completeness of code: short questions to the host, on a thread of
-//! their own because the host may still be building.
+//! Completion, documentation and completeness of code, and history: short questions, beside the
+//! cells and not on the channel's own thread, because the host may still be building.
 
 use super::front::{Front, cell_error, error_content, guarded};
+use super::history::History;
 use super::host::{Host, IsComplete};
-use super::mailbox::Mailbox;
 use super::slot::Slot;
 use dds_core::eval::Completions;
 use dds_core::{Error, Result};
 use dds_wire::jupyter_protocol::{CompleteRequest, InspectRequest, IsCompleteRequest};
 use dds_wire::{Channel, Message};
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Answers until the mailbox is closed.
-pub(super) fn run(front: &Front, slot: &Slot, mailbox: &Mailbox) {
-    while let Some(request) = mailbox.take() {
-        front.handling(&request, || {
-            let content = answer(slot, &request).unwrap_or_else(|e| error_content(&cell_error(&e)));
-            front.reply(Channel::Shell, &request, &reply_type(request.msg_type()), content);
+/// Answers questions about code and about earlier cells.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) front: Front,
+    pub(super) slot: Arc<Slot>,
+    pub(super) history: Arc<Mutex<History>>,
+}
+
+impl Desk {
+    pub(super) fn handle(&self, request: &Message) {
+        self.front.handling(request, || {
+            let content = self.answer(request).unwrap_or_else(|e| error_content(&cell_error(&e)));
+            self.front.reply(Channel::Shell, request, &reply_type(request.msg_type()), content);
         });
+    }
+
+    fn answer(&self, request: &Message) -> Result<Value> {
+        if request.msg_type() == "history_request" {
+            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(json!({"status": "ok", "history": history.answer(&request.content)}));
+        }
+        answer(&self.slot, request)
     }
 }
 
@@ -33,6 +49,7 @@ fn answer(slot: &Slot, request: &Message) -> Result<Value> {
             with_host(slot, |host| host.complete(&code, cursor)).map(|found| completions(&found))
         }
         "inspect_request" => {
+            // Either level of detail gets all that is known.
             let InspectRequest { code, cursor_pos, .. } = request.parse()?;
             let cursor = cursor_pos.min(code.chars().count());
             let found = with_host(slot, |host| host.inspect(&code, cursor))?;

@@ -1,21 +1,22 @@
-//! Output of a running cell: streams are batched, everything is counted and bounded per cell.
+//! Output of a running cell or callback: text is batched, everything is counted and bounded.
 //!
 //! Failure this prevents: a cell that prints in a loop sends a message a line; the front end falls
 //! 100,000 messages behind and ZeroMQ drops what comes next, the `idle` status among it.
 
+mod batch;
+
+pub use batch::{BATCH_BYTES, MESSAGE_EVERY};
+pub(super) use batch::{Batch, Clock};
+
+use super::comms::Comms;
 use super::front::Front;
-use dds_core::MimeBundle;
-use dds_core::eval::{CellSink, Stream};
+use super::stdin::Asker;
+use dds_core::eval::{CellSink, CommMessage, Stream};
+use dds_core::{Error, Kind, MimeBundle, Result};
 use dds_wire::Header;
 use serde_json::{Value, json};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How long text may wait for more text.
-pub const BATCH_EVERY: Duration = Duration::from_millis(25);
-/// Text that is sent without waiting; also the longest text of one `stream` message.
-pub const BATCH_BYTES: usize = 256 << 10;
 /// Most bytes of text that one cell shows.
 pub const MAX_CELL_TEXT: usize = 64 << 20;
 /// Most displays and display updates that one cell shows.
@@ -27,128 +28,26 @@ pub const MAX_DISPLAY_BYTES: usize = 48 << 20;
 /// Of text past its bound, the last bytes that are shown after all.
 pub const TAIL_BYTES: usize = 8 << 10;
 
-/// The thread that sends batched text when its time has come, and the batch itself.
-pub(super) struct Output {
-    batch: Arc<Batch>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Output {
-    pub(super) fn start(front: Front) -> std::io::Result<Self> {
-        let batch = Arc::new(Batch { front, pending: Mutex::default(), changed: Condvar::new() });
-        let shared = batch.clone();
-        let thread = std::thread::Builder::new().name("output".to_owned()).spawn(move || shared.run())?;
-        Ok(Self { batch, thread: Some(thread) })
-    }
-
-    /// A sink for the cell that `parent` asked for.
-    /// `cell` is the number of the cell, if it has one.
-    pub(super) fn sink(&self, parent: &Header, cell: Option<u64>) -> Arc<CellOutput> {
-        let parent = Arc::new(parent.clone());
-        Arc::new(CellOutput { batch: self.batch.clone(), parent, cell, counts: Mutex::default() })
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.batch.lock().stop = true;
-        self.batch.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Batch {
-    front: Front,
-    pending: Mutex<Pending>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Pending {
-    /// Whose text this is; none when there is no text.
-    of: Option<(Arc<Header>, Stream, Instant)>,
-    text: String,
-    stop: bool,
-}
-
-impl Batch {
-    fn run(&self) {
-        let mut pending = self.lock();
-        while !pending.stop {
-            let left = pending.of.as_ref().map(|(_, _, since)| BATCH_EVERY.saturating_sub(since.elapsed()));
-            pending = match left {
-                None => self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => {
-                    self.flush(&mut pending);
-                    pending
-                }
-                Some(left) => {
-                    self.changed.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        self.flush(&mut pending);
-    }
-
-    fn append(&self, parent: &Arc<Header>, stream: Stream, mut text: &str) {
-        let mut pending = self.lock();
-        let same =
-            |(of, kind, _): &(Arc<Header>, Stream, Instant)| Arc::ptr_eq(of, parent) && *kind == stream;
-        if pending.of.as_ref().is_some_and(|of| !same(of)) {
-            self.flush(&mut pending);
-        }
-        while !text.is_empty() {
-            let room = BATCH_BYTES - pending.text.len();
-            let cut = text.floor_char_boundary(room);
-            if cut == 0 {
-                // Not even one character fits; BATCH_BYTES is far more than one.
-                self.flush(&mut pending);
-                continue;
-            }
-            let (now, later) = text.split_at(cut);
-            pending.text.push_str(now);
-            if pending.of.is_none() {
-                pending.of = Some((parent.clone(), stream, Instant::now()));
-                self.changed.notify_one();
-            }
-            text = later;
-        }
-        if pending.text.len() >= BATCH_BYTES {
-            self.flush(&mut pending);
-        }
-    }
-
-    /// Sends what waits, and `then`, which must come after it.
-    fn flush_then(&self, then: impl FnOnce()) {
-        let mut pending = self.lock();
-        self.flush(&mut pending);
-        then();
-    }
-
-    /// Sends under the lock, so that nothing overtakes.
-    fn flush(&self, pending: &mut MutexGuard<'_, Pending>) {
-        let Some((parent, stream, _)) = pending.of.take() else { return };
-        let text = std::mem::take(&mut pending.text);
-        let name = match stream {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        };
-        self.front.publish(Some(&parent), "stream", json!({"name": name, "text": text}));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where one cell's output goes. May outlive the cell: what comes late still carries its parent.
+/// Where the output of one cell or callback goes. May outlive it: what comes late still carries its
+/// parent.
 pub(super) struct CellOutput {
+    front: Front,
     batch: Arc<Batch>,
-    parent: Arc<Header>,
-    cell: Option<u64>,
+    comms: Arc<Comms>,
+    role: Role,
     counts: Mutex<Counts>,
+    /// [`Front::overruns`] when it began.
+    overruns: u64,
+}
+
+/// Whose output it is.
+pub(super) enum Role {
+    /// A cell, how it asks for input, and its number if it has one.
+    Cell(Asker, Option<u64>),
+    /// A silent cell or an expression for the front end: only its comms are seen.
+    Silent,
+    /// A callback; it has ended, and says `idle`, when nobody holds the output any more.
+    Callback,
 }
 
 #[derive(Default)]
@@ -163,17 +62,31 @@ struct Counts {
 }
 
 impl CellOutput {
-    /// Sends everything, with a note about what was left out.
+    pub(super) fn new(clock: &Clock, front: &Front, comms: &Arc<Comms>, parent: &Header, role: Role) -> Self {
+        Self {
+            batch: clock.batch(front.clone(), Arc::new(parent.clone())),
+            front: front.clone(),
+            comms: comms.clone(),
+            role,
+            counts: Mutex::default(),
+            overruns: front.overruns(),
+        }
+    }
+
+    /// Sends everything, with a note about what was left out. The cell asks for no more input.
     pub(super) fn finish(&self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Role::Cell(asker, _) = &self.role {
+            asker.end();
+        }
+        let mut counts = self.counts();
         if let Some((stream, tail)) = counts.tail.take() {
             let skipped = counts.text_left_out - tail.len() as u64;
             let note = format!(
                 "\n[dds: {skipped} bytes of text left out here; a cell shows at most {} MiB]\n",
                 MAX_CELL_TEXT >> 20
             );
-            self.batch.append(&self.parent, Stream::Stderr, &note);
-            self.batch.append(&self.parent, stream, &tail);
+            self.batch.append(Stream::Stderr, &note);
+            self.batch.append(stream, &tail);
         }
         if counts.displays_left_out > 0 {
             let note = format!(
@@ -183,17 +96,27 @@ impl CellOutput {
                 MAX_CELL_DISPLAY_BYTES >> 20,
                 MAX_DISPLAY_BYTES >> 20,
             );
-            self.batch.append(&self.parent, Stream::Stderr, &note);
+            self.batch.append(Stream::Stderr, &note);
             counts.displays_left_out = 0;
         }
-        self.batch.flush_then(|| {});
+        if self.front.overruns() != self.overruns && !self.is_silent() {
+            let note = format!(
+                "[dds: a front end has not read {} messages and misses part of this output]\n",
+                dds_wire::server::HIGH_WATER_MARK
+            );
+            self.batch.append(Stream::Stderr, &note);
+        }
+        self.batch.send();
     }
 
     /// Sends `content` after all output so far; not when it is past the bounds.
     pub(super) fn publish_bundle(&self, msg_type: &str, bundle: &MimeBundle, extra: (&str, Value)) {
+        if self.is_silent() {
+            return;
+        }
         let bytes: usize = bundle.data.values().map(json_size).sum();
         {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counts = self.counts();
             let fits = bytes <= MAX_DISPLAY_BYTES
                 && counts.displays < MAX_CELL_DISPLAYS
                 && counts.display_bytes.saturating_add(bytes) <= MAX_CELL_DISPLAY_BYTES;
@@ -208,22 +131,50 @@ impl CellOutput {
         if let Some(fields) = content.as_object_mut() {
             fields.insert(extra.0.to_owned(), extra.1);
         }
-        self.batch.flush_then(|| self.batch.front.publish(Some(&self.parent), msg_type, content));
+        self.batch.publish(msg_type, content, json!({}), Vec::new());
+    }
+
+    /// A line about the output itself.
+    pub(super) fn note(&self, text: &str) {
+        if self.is_silent() {
+            return tracing::warn!("{text}");
+        }
+        self.batch.append(Stream::Stderr, &format!("[dds: {text}]\n"));
+    }
+
+    fn is_silent(&self) -> bool {
+        matches!(self.role, Role::Silent)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for CellOutput {
+    fn drop(&mut self) {
+        if let Role::Callback = self.role {
+            self.finish();
+            self.front.status(Some(self.batch.parent()), "idle");
+        }
     }
 }
 
 impl CellSink for CellOutput {
     fn cell(&self) -> Option<u64> {
-        self.cell
+        if let Role::Cell(_, number) = self.role { number } else { None }
     }
 
     fn stream(&self, stream: Stream, text: &str) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_silent() {
+            return;
+        }
+        let mut counts = self.counts();
         let shown = text.floor_char_boundary(MAX_CELL_TEXT - counts.text);
         let (now, left_out) = text.split_at(shown);
         if counts.tail.is_none() && !now.is_empty() {
             counts.text += now.len();
-            self.batch.append(&self.parent, stream, now);
+            self.batch.append(stream, now);
         }
         let left_out = if counts.tail.is_some() { text } else { left_out };
         if !left_out.is_empty() {
@@ -239,6 +190,31 @@ impl CellSink for CellOutput {
     fn display_with_id(&self, bundle: &MimeBundle, display_id: &str, update: bool) {
         let msg_type = if update { "update_display_data" } else { "display_data" };
         self.publish_bundle(msg_type, bundle, ("transient", json!({"display_id": display_id})));
+    }
+
+    fn clear_output(&self, wait: bool) {
+        if !self.is_silent() {
+            self.batch.clear(wait);
+        }
+    }
+
+    fn input(&self, prompt: &str, password: bool) -> Result<String> {
+        let why = match &self.role {
+            Role::Cell(asker, _) => {
+                // The user must see what was printed before the question.
+                self.batch.send();
+                return asker.ask(prompt, password);
+            }
+            Role::Silent => "a silent cell cannot ask for input",
+            Role::Callback => "a callback cannot ask for input",
+        };
+        Err(Error::new(Kind::Unavailable, why).hint("ask in a cell, and keep the answer in a variable"))
+    }
+
+    fn comm(&self, message: &CommMessage) {
+        if let Err(e) = self.comms.send_for_cells(message, &self.batch) {
+            self.note(&format!("a comm message was not sent: {e}"));
+        }
     }
 }
 
@@ -261,13 +237,4 @@ fn json_size(value: &Value) -> usize {
         Value::String(text) => text.len(),
         other => serde_json::to_string(other).map_or(usize::MAX, |s| s.len()),
     }
-}
-
-/// The sink of a silent cell.
-pub(super) struct Quiet;
-
-impl CellSink for Quiet {
-    fn stream(&self, _: Stream, _: &str) {}
-    fn display(&self, _: &MimeBundle) {}
-    fn display_with_id(&self, _: &MimeBundle, _: &str, _: bool) {}
 }

@@ -1,23 +1,24 @@
 //! Starts the threads, routes requests to them, and ends them.
 
-use super::comms;
+use super::comms::{self, Comms};
 use super::execute::Executor;
-use super::front::{Front, cell_error, error_content};
+use super::front::Front;
 use super::history::History;
 use super::host::Host;
 use super::info::kernel_info;
 use super::language;
-use super::mailbox::Mailbox;
-use super::output::Output;
+use super::output::Clock;
+use super::router::{Boxes, Router, Stopper};
+use super::shells::{Desks, Subshells};
 use super::slot::Slot;
+use super::stdin::Prompts;
 use super::watch::{self, End};
-use dds_core::mime::printable;
 use dds_core::{Error, Kind, Result};
-use dds_wire::{Channel, ConnectionInfo, Message, Server};
-use serde_json::{Value, json};
-use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use dds_wire::{Channel, ConnectionInfo, Server};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,12 +37,14 @@ pub struct Options {
     pub watch_parent: bool,
     /// The user's Rust version, for `kernel_info`.
     pub language_version: String,
+    /// Where cells are remembered across sessions; none keeps them for this session only.
+    pub history: Option<PathBuf>,
 }
 
 impl Default for Options {
     /// For a kernel inside a larger process.
     fn default() -> Self {
-        Self { signals: false, watch_parent: false, language_version: rust_version() }
+        Self { signals: false, watch_parent: false, language_version: rust_version(), history: None }
     }
 }
 
@@ -50,17 +53,18 @@ fn rust_version() -> String {
 }
 
 /// Runs the kernel of `connection_file` in this process until a front end ends it, a signal comes, or
-/// the parent named by `JPY_PARENT_PID` dies.
+/// the parent named by `JPY_PARENT_PID` dies. Cells are remembered in `history`.
 ///
 /// `make_host` runs on a thread of its own; requests that need the host wait for it. The caller exits
 /// the process afterwards: a cell that did not stop in time may still be running on its thread.
 pub fn run(
     connection_file: &Path,
+    history: Option<PathBuf>,
     make_host: impl FnOnce() -> Result<Arc<dyn Host>> + Send + 'static,
 ) -> Result<()> {
     let info = ConnectionInfo::read(connection_file)?;
     let watch_parent = std::env::var_os("JPY_PARENT_PID").is_some();
-    serve(&info, Options { signals: true, watch_parent, ..Options::default() }, make_host)
+    serve(&info, Options { signals: true, watch_parent, history, ..Options::default() }, make_host)
 }
 
 /// [`run`] without reading file or environment.
@@ -74,63 +78,85 @@ pub fn serve(
     front.status(None, "starting");
 
     let slot = Arc::new(Slot::default());
-    let history = Arc::new(Mutex::new(History::default()));
+    let clock = Arc::new(Clock::start().map_err(|e| no_thread("output", &e))?);
+    let comms = Arc::new(Comms::new(front.clone()));
+    let prompts = Arc::new(Prompts::new(front.clone()));
+    let history = Arc::new(Mutex::new(History::new(options.history)));
+    let stopper = Stopper { slot: slot.clone(), prompts: prompts.clone() };
+    let desks = Desks {
+        cells: Executor {
+            front: front.clone(),
+            slot: slot.clone(),
+            clock: clock.clone(),
+            comms: comms.clone(),
+            prompts: prompts.clone(),
+            history: history.clone(),
+            count: Arc::new(AtomicU64::new(0)),
+        },
+        language: language::Desk { front: front.clone(), slot: slot.clone(), history },
+        comms: comms::Desk { front: front.clone(), slot: slot.clone(), clock: clock.clone(), comms },
+    };
     let boxes = Boxes::default();
+    let subshells = Arc::new(Subshells::new(desks.clone()));
     let (end, ended) = channel();
     {
         let slot = slot.clone();
         spawn("host", move || slot.fill(make_host))?;
     }
-    let output = Output::start(front.clone()).map_err(|e| no_thread("output", &e))?;
-    let executor = Executor {
-        front: front.clone(),
-        slot: slot.clone(),
-        queue: boxes.execute.clone(),
-        output,
-        history: history.clone(),
-        count: 0,
+    let executor = {
+        let (desks, queue) = (desks.clone(), boxes.cells.clone());
+        spawn("execute", move || desks.serve(&queue))?
     };
-    let executor = spawn("execute", move || executor.run())?;
-    for (name, work, mailbox) in [
-        ("language", language::run as fn(&Front, &Slot, &Mailbox), boxes.language.clone()),
-        ("comms", comms::run, boxes.comms.clone()),
-    ] {
-        let (front, slot) = (front.clone(), slot.clone());
-        spawn(name, move || work(&front, &slot, &mailbox))?;
+    for (name, queue) in [("language", boxes.language.clone()), ("comms", boxes.comms.clone())] {
+        let desks = desks.clone();
+        spawn(name, move || desks.serve(&queue))?;
+    }
+    {
+        let (prompts, replies) = (prompts.clone(), inbox.stdin);
+        spawn("stdin", move || prompts.run(&replies))?;
     }
     for (channel, requests) in [(Channel::Shell, inbox.shell), (Channel::Control, inbox.control)] {
         let router = Router {
             channel,
             front: front.clone(),
-            slot: slot.clone(),
-            history: history.clone(),
+            stopper: stopper.clone(),
             boxes: boxes.clone(),
+            subshells: subshells.clone(),
             info: kernel_info(&options.language_version),
+            ports: info.ports,
             end: end.clone(),
         };
         spawn(channel.name(), move || router.run(&requests))?;
     }
     if options.signals {
-        let slot = slot.clone();
-        watch::signals(Arc::new(move || slot.interrupt()), end.clone());
+        let stopper = stopper.clone();
+        watch::signals(Arc::new(move || stopper.interrupt()), end.clone());
     }
     if options.watch_parent {
         watch::parent(end);
     }
 
-    wait_and_stop(&ended, &slot, &boxes, executor);
+    let why = ended.recv().unwrap_or(End::Terminated);
+    tracing::info!("the kernel ends: {why:?}");
+    boxes.close();
+    prompts.close();
+    subshells.close();
+    for cell in boxes.cells.drain(|_| true) {
+        desks.cells.abort(&cell);
+    }
+    stop(&stopper, executor);
+    clock.stop();
     server.shutdown();
     Ok(())
 }
 
-fn wait_and_stop(ended: &Receiver<End>, slot: &Arc<Slot>, boxes: &Boxes, executor: JoinHandle<()>) {
-    let why = ended.recv().unwrap_or(End::Terminated);
-    tracing::info!("the kernel ends: {why:?}");
-    boxes.close();
-    slot.interrupt();
-    let (done, finished) = channel();
+/// Interrupts what runs, shuts the host down and waits for the main shell's cell, all for a bounded
+/// time.
+fn stop(stopper: &Stopper, executor: JoinHandle<()>) {
+    stopper.interrupt();
+    let (done, finished): (_, Receiver<()>) = channel();
     {
-        let slot = slot.clone();
+        let slot = stopper.slot.clone();
         let stopped = spawn("shutdown", move || {
             slot.stop(HOST_GRACE);
             let _ = done.send(());
@@ -150,100 +176,6 @@ fn wait_and_stop(ended: &Receiver<End>, slot: &Arc<Slot>, boxes: &Boxes, executo
         let _ = executor.join();
     } else {
         tracing::warn!("a cell is still running at the kernel's end");
-    }
-}
-
-/// The queues between the threads.
-#[derive(Clone, Default)]
-struct Boxes {
-    execute: Arc<Mailbox>,
-    language: Arc<Mailbox>,
-    comms: Arc<Mailbox>,
-}
-
-impl Boxes {
-    fn close(&self) {
-        for mailbox in [&self.execute, &self.language, &self.comms] {
-            mailbox.close();
-        }
-    }
-}
-
-/// Reads one channel's requests: answers what needs no host, passes on the rest.
-struct Router {
-    channel: Channel,
-    front: Front,
-    slot: Arc<Slot>,
-    history: Arc<Mutex<History>>,
-    boxes: Boxes,
-    info: Value,
-    end: Sender<End>,
-}
-
-impl Router {
-    fn run(self, requests: &Receiver<Message>) {
-        while let Ok(request) = requests.recv() {
-            self.route(request);
-        }
-    }
-
-    fn route(&self, request: Message) {
-        let shell = self.channel == Channel::Shell;
-        match request.msg_type() {
-            "kernel_info_request" => self.answer(&request, "kernel_info_reply", self.info.clone()),
-            "interrupt_request" => self.front.handling(&request, || {
-                self.slot.interrupt();
-                self.front.reply(self.channel, &request, "interrupt_reply", json!({"status": "ok"}));
-            }),
-            "shutdown_request" => self.shutdown(&request),
-            "history_request" => {
-                let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-                let content = json!({"status": "ok", "history": history.answer(&request.content)});
-                drop(history);
-                self.answer(&request, "history_reply", content);
-            }
-            "execute_request" if shell => self.pass(&self.boxes.execute, request),
-            "complete_request" | "inspect_request" | "is_complete_request" if shell => {
-                self.pass(&self.boxes.language, request);
-            }
-            "comm_open" | "comm_msg" | "comm_close" | "comm_info_request" if shell => {
-                self.pass(&self.boxes.comms, request);
-            }
-            other => {
-                tracing::debug!("`{}` on {} is not supported", printable(other), self.channel.name());
-                self.front.handling(&request, || {});
-            }
-        }
-    }
-
-    fn answer(&self, request: &Message, reply: &str, content: Value) {
-        self.front.handling(request, || self.front.reply(self.channel, request, reply, content));
-    }
-
-    fn shutdown(&self, request: &Message) {
-        let restart = request.content.get("restart").and_then(Value::as_bool).unwrap_or(false);
-        let content = json!({"status": "ok", "restart": restart});
-        self.front.handling(request, || {
-            self.front.reply(self.channel, request, "shutdown_reply", content.clone());
-            self.front.publish(Some(&request.header), "shutdown_reply", content);
-        });
-        let _ = self.end.send(End::Requested);
-    }
-
-    /// Queues the request; when the queue is full, answers at once with an error.
-    fn pass(&self, mailbox: &Mailbox, request: Message) {
-        let Err(request) = mailbox.put(request) else { return };
-        let error = Error::new(Kind::Limit, "too many requests wait in the kernel")
-            .hint("interrupt the kernel, or wait until it has caught up");
-        tracing::warn!("`{}` refused: {error}", printable(request.msg_type()));
-        if !request.msg_type().ends_with("_request") {
-            return self.front.handling(&request, || {});
-        }
-        let mut content = error_content(&cell_error(&error));
-        if request.msg_type() == "execute_request" {
-            content["execution_count"] = json!(0);
-        }
-        self.answer(&request, &language::reply_type(request.msg_type()), content);
     }
 }
 

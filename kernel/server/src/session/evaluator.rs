@@ -1,7 +1,7 @@
 //! The evaluator of Rust cells: started on a thread of its own, lent to one user at a time.
 
 use super::output::cell_error;
-use dds_core::eval::{CellError, Evaluator, Interrupter};
+use dds_core::eval::{CellError, CommDoor, Evaluator, Interrupter, Known};
 use dds_core::{Cx, Error, Kind, Result};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,15 @@ pub type MakeEvaluator = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>> + Send>;
 
 /// How often a wait looks at the user's interrupt.
 const TICK: Duration = Duration::from_millis(20);
-/// Longest that completion waits for an evaluator that is still starting.
-const START_GRACE: Duration = Duration::from_secs(20);
+/// Longest that completion waits for an evaluator that is still being made.
+const START_GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for an interrupted cell at the session's end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// How long nobody has asked anything before the evaluator works on its own.
+const IDLE_AFTER: Duration = Duration::from_millis(300);
+/// Pause between two pieces of such work, in which a cell gets its turn.
+const IDLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// The evaluator and whether it is there yet.
 pub(super) struct Rust {
@@ -32,8 +37,13 @@ struct Shared {
 struct State {
     stage: Stage,
     interrupter: Option<Arc<dyn Interrupter>>,
+    /// Taken once, so that they are there while the evaluator is lent.
+    known: Option<Arc<dyn Known>>,
+    comms: Option<Arc<dyn CommDoor>>,
     /// The folder that the evaluator was last told.
     cwd: Option<PathBuf>,
+    /// When it was used last, while there may be work for idle time.
+    used: Option<Instant>,
     stopped: bool,
 }
 
@@ -53,6 +63,47 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Lets the evaluator do its work for idle time whenever nobody uses it, until the session ends.
+    fn spend_idle_time(&self) {
+        let mut state = self.lock();
+        loop {
+            let left = match (&state.stage, state.used) {
+                (_, _) if state.stopped => return,
+                (Stage::Failed(_), _) => return,
+                (Stage::Ready(_), Some(used)) => Some(IDLE_AFTER.saturating_sub(used.elapsed())),
+                _ => None,
+            };
+            state = match left {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    let Stage::Ready(evaluator) = std::mem::replace(&mut state.stage, Stage::Lent) else {
+                        return;
+                    };
+                    drop(state);
+                    let mut lent = Lent { shared: self, evaluator: Some(evaluator) };
+                    let work = std::panic::AssertUnwindSafe(|| lent.evaluator().idle());
+                    let more = std::panic::catch_unwind(work).unwrap_or(false);
+                    drop(lent);
+                    let mut state = self.lock();
+                    let begun = Instant::now().checked_sub(IDLE_AFTER - IDLE_PAUSE);
+                    state.used = if more { begun } else { None };
+                    state
+                }
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+impl Drop for Rust {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 impl Rust {
     /// Begins to make the evaluator. Errors: `Unavailable` when there is no thread.
     pub(super) fn start(make: MakeEvaluator) -> Result<Self> {
@@ -67,11 +118,15 @@ impl Rust {
                 Ok(_) if state.stopped => Stage::Failed(stopped()),
                 Ok(evaluator) => {
                     state.interrupter = Some(evaluator.interrupter());
+                    state.known = evaluator.known();
+                    state.comms = evaluator.comms();
                     Stage::Ready(evaluator)
                 }
                 Err(e) => Stage::Failed(e),
             };
             theirs.changed.notify_all();
+            drop(state);
+            theirs.spend_idle_time();
         };
         std::thread::Builder::new()
             .name("evaluator".into())
@@ -94,17 +149,31 @@ impl Rust {
         work(lent.evaluator())
     }
 
-    /// Uses the evaluator when no cell does; none while one runs, and when there is no evaluator.
-    pub(super) fn idle<T>(&self, work: impl FnOnce(&mut dyn Evaluator) -> T) -> Option<T> {
+    /// Asks the evaluator when nobody uses it, and otherwise what is known without it. Never waits for
+    /// a cell. None when there is neither.
+    pub(super) fn ask<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Evaluator) -> T,
+        known: impl FnOnce(&dyn Known) -> T,
+    ) -> Option<T> {
         let deadline = Instant::now() + START_GRACE;
         let busy = || Error::new(Kind::Unavailable, "a cell is running");
-        let mut lent = self
-            .lend(|| {
-                let lent = matches!(self.shared.lock().stage, Stage::Lent);
-                (lent || Instant::now() > deadline).then(busy)
-            })
-            .ok()?;
-        Some(work(lent.evaluator()))
+        let lent = self.lend(|| {
+            let lent = matches!(self.shared.lock().stage, Stage::Lent);
+            (lent || Instant::now() > deadline).then(busy)
+        });
+        match lent {
+            Ok(mut lent) => Some(work(lent.evaluator())),
+            Err(_) => {
+                let knows = self.shared.lock().known.clone();
+                knows.map(|k| known(&*k))
+            }
+        }
+    }
+
+    /// The way of comm messages into the cells, once the evaluator is there.
+    pub(super) fn comms(&self) -> Option<Arc<dyn CommDoor>> {
+        self.shared.lock().comms.clone()
     }
 
     /// Takes the evaluator; while it is not there, `give_up` is asked every [`TICK`].
@@ -154,6 +223,7 @@ impl Rust {
         let deadline = Instant::now() + STOP_GRACE;
         let mut state = self.shared.lock();
         state.stopped = true;
+        self.shared.changed.notify_all();
         while matches!(state.stage, Stage::Lent) && Instant::now() < deadline {
             let waited = self.shared.changed.wait_timeout(state, TICK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -187,7 +257,10 @@ impl Lent<'_> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(evaluator) = self.evaluator.take() {
-            self.shared.lock().stage = Stage::Ready(evaluator);
+            let mut state = self.shared.lock();
+            state.stage = Stage::Ready(evaluator);
+            state.used = Some(Instant::now());
+            drop(state);
             self.shared.changed.notify_all();
         }
     }

@@ -3,18 +3,37 @@
 use dds_core::eval::{CellSink, Stream};
 use dds_core::mime::printable;
 use dds_core::{MimeBundle, Progress, Sink};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Leads notes to the cell that runs, and to the log when none does.
+/// Leads notes to the cell that began last of those that run, and to the log when none does.
 #[derive(Default)]
 pub struct Notes {
-    cell: Mutex<Option<Arc<dyn CellSink>>>,
+    cells: Mutex<Vec<Arc<dyn CellSink>>>,
 }
 
 impl Notes {
-    /// The cell that notes go to from now on.
-    pub(super) fn lead_to(&self, cell: Option<Arc<dyn CellSink>>) {
-        *self.cell.lock().unwrap_or_else(PoisonError::into_inner) = cell;
+    /// Notes go to this cell until the guard is dropped.
+    pub(super) fn lead_to(&self, cell: &Arc<dyn CellSink>) -> Lead<'_> {
+        self.cells().push(cell.clone());
+        Lead { notes: self, cell: cell.clone() }
+    }
+
+    fn cells(&self) -> MutexGuard<'_, Vec<Arc<dyn CellSink>>> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Lead<'a> {
+    notes: &'a Notes,
+    cell: Arc<dyn CellSink>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut cells = self.notes.cells();
+        if let Some(at) = cells.iter().rposition(|cell| Arc::ptr_eq(cell, &self.cell)) {
+            cells.remove(at);
+        }
     }
 }
 
@@ -24,7 +43,7 @@ impl Sink for Notes {
     fn display(&self, _: &MimeBundle) {}
 
     fn note(&self, text: &str) {
-        let cell = self.cell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cell = self.cells().last().cloned();
         match cell {
             Some(sink) => sink.stream(Stream::Stderr, &format!("{}\n", printable(text))),
             None => tracing::warn!("{}", printable(text)),

@@ -6,6 +6,7 @@ use dds_core::Result;
 use dds_server::kernel::host::Host;
 use dds_server::kernel::{Options, serve};
 use dds_wire::client::Client;
+use dds_wire::frames::encode;
 use dds_wire::{Bytes, Channel, ConnectionInfo, Message};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -26,6 +27,7 @@ pub struct FrontEnd {
     waiting: HashMap<(Channel, String), VecDeque<Message>>,
     kernel: Option<JoinHandle<Result<()>>>,
     shutdowns: Arc<AtomicUsize>,
+    info: ConnectionInfo,
     _dir: tempfile::TempDir,
 }
 
@@ -36,19 +38,37 @@ impl FrontEnd {
 
     /// A kernel in this process; `finish` turns the host into what `make_host` gives.
     pub fn start_with(finish: impl FnOnce(EchoHost) -> Result<Arc<dyn Host>> + Send + 'static) -> Self {
+        Self::start_as(Options::default(), finish)
+    }
+
+    pub fn start_as(
+        options: Options,
+        finish: impl FnOnce(EchoHost) -> Result<Arc<dyn Host>> + Send + 'static,
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("l-").tempdir_in("/tmp").unwrap();
         let info = ConnectionInfo::ipc(dir.path()).unwrap();
         let host = EchoHost::default();
         let shutdowns = host.shutdowns.clone();
         let kernel = {
             let info = info.clone();
-            std::thread::spawn(move || serve(&info, Options::default(), move || finish(host)))
+            std::thread::spawn(move || serve(&info, options, move || finish(host)))
         };
         let (client, messages) = Client::connect(&info).unwrap();
         client.wait_ready_blocking(DEADLINE).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let waiting = HashMap::new();
-        Self { client, messages, runtime, waiting, kernel: Some(kernel), shutdowns, _dir: dir }
+        Self { client, messages, runtime, waiting, kernel: Some(kernel), shutdowns, info, _dir: dir }
+    }
+
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// A second front end, which reads nothing yet.
+    pub fn late_subscriber(&mut self) -> Late {
+        let (client, messages) = Client::connect(&self.info).unwrap();
+        client.wait_ready_blocking(DEADLINE).unwrap();
+        Late { _client: client, messages }
     }
 
     pub fn shell(&self, msg_type: &str, content: Value) -> String {
@@ -67,6 +87,36 @@ impl FrontEnd {
         });
         content.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         self.shell("execute_request", content)
+    }
+
+    /// Sends a message as it is and gives its id.
+    pub fn send(&self, channel: Channel, message: &Message) -> String {
+        self.client.send_frames(channel, encode(message, self.client.signer())).unwrap();
+        message.msg_id().to_owned()
+    }
+
+    /// A request on shell for a subshell.
+    pub fn in_subshell(&self, subshell: &str, msg_type: &str, content: Value) -> String {
+        let message = Message::new(msg_type, self.client.session(), content).subshell(subshell);
+        self.send(Channel::Shell, &message)
+    }
+
+    /// A question answered on control.
+    pub fn control(&mut self, msg_type: &str, content: Value) -> Value {
+        let id = self.client.request(Channel::Control, msg_type, content).unwrap();
+        self.answered_on(Channel::Control, &id, &msg_type.replace("_request", "_reply"))
+    }
+
+    /// What a cell asks the user.
+    pub fn question(&mut self, id: &str) -> Message {
+        self.reply_on(Channel::Stdin, id, "input_request")
+    }
+
+    /// The user's answer to a question, or with none to no question in particular.
+    pub fn type_in(&self, question: Option<&Message>, value: &str) {
+        let mut reply = Message::new("input_reply", self.client.session(), json!({"value": value}));
+        reply.parent_header = question.map(|q| q.header.clone());
+        self.send(Channel::Stdin, &reply);
     }
 
     /// The next message of `channel` that belongs to `parent`.
@@ -88,6 +138,10 @@ impl FrontEnd {
     fn keep(&mut self, channel: Channel, message: Message) {
         // Whether it is seen depends on how early the subscription was.
         if message.text("execution_state") == "starting" && message.parent_header.is_none() {
+            return;
+        }
+        // Of another client that waited until the kernel answers it.
+        if message.parent_header.as_ref().is_some_and(|h| h.session.ends_with("-probe")) {
             return;
         }
         let key = (channel, message.parent_id().to_owned());
@@ -125,8 +179,12 @@ impl FrontEnd {
     }
 
     pub fn answered(&mut self, id: &str, reply_type: &str) -> Value {
+        self.answered_on(Channel::Shell, id, reply_type)
+    }
+
+    pub fn answered_on(&mut self, channel: Channel, id: &str, reply_type: &str) -> Value {
         self.status(id, "busy");
-        let content = self.reply(id, reply_type).content;
+        let content = self.reply_on(channel, id, reply_type).content;
         self.status(id, "idle");
         content
     }
@@ -195,11 +253,7 @@ impl FrontEnd {
     }
 
     pub fn interrupt(&mut self) {
-        let id = self.client.request(Channel::Control, "interrupt_request", json!({})).unwrap();
-        self.status(&id, "busy");
-        let reply = self.reply_on(Channel::Control, &id, "interrupt_reply");
-        assert_eq!(reply.content, json!({"status": "ok"}));
-        self.status(&id, "idle");
+        assert_eq!(self.control("interrupt_request", json!({})), json!({"status": "ok"}));
     }
 
     /// Ends the kernel; fails when anything was received and not asserted.
@@ -240,5 +294,29 @@ impl FrontEnd {
             self.waiting.iter().flat_map(|((channel, _), queue)| queue.iter().map(move |m| (channel, m)));
         all.map(|(channel, m)| format!("{channel:?} {} {} of {}", m.msg_type(), m.content, m.parent_id()))
             .collect()
+    }
+}
+
+/// A front end that only listens.
+pub struct Late {
+    _client: Client,
+    messages: mpsc::Receiver<(Channel, Message)>,
+}
+
+impl Late {
+    /// All output of `parent`.
+    pub fn read_until_idle(mut self, parent: &str) -> Vec<Message> {
+        let mut seen = Vec::new();
+        loop {
+            let (_, message) = self.messages.blocking_recv().expect("the client is open");
+            if message.parent_id() != parent {
+                continue;
+            }
+            let idle = message.text("execution_state") == "idle";
+            seen.push(message);
+            if idle {
+                return seen;
+            }
+        }
     }
 }

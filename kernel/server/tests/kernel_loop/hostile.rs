@@ -3,7 +3,7 @@
 use crate::front_end::FrontEnd;
 use dds_wire::frames::{DELIMITER, encode};
 use dds_wire::{Bytes, Channel, Message, Signer};
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[test]
 fn bad_frames_leave_the_kernel_answering() {
@@ -79,14 +79,53 @@ fn signed_nonsense_gets_an_error_reply_or_none() {
         ("comm_close", json!({})),
         ("input_reply", json!({"value": "x"})),
         ("execute_reply", json!({})),
-        ("debug_request", Value::Object(serde_json::Map::new())),
+        ("no type_request", json!({})),
     ] {
         let id = front.shell(kind, content);
         front.status(&id, "busy");
         front.status(&id, "idle");
     }
-    let id = front.client.request(Channel::Control, "execute_request", json!({"code": "print x"})).unwrap();
-    front.status(&id, "busy");
-    front.status(&id, "idle");
+    front.finish_with_host();
+}
+
+#[test]
+fn a_request_that_nobody_knows_gets_an_error_so_that_no_client_waits() {
+    let mut front = FrontEnd::start();
+    let reply = front.ask("usage_request", json!({}));
+    assert_eq!((&reply["status"], &reply["ename"]), (&json!("error"), &json!("Unavailable")));
+    assert!(reply["evalue"].as_str().unwrap().contains("`usage_request` is not supported on shell"));
+    // Cells run on shell, where they wait for each other.
+    assert_eq!(front.control("execute_request", json!({"code": "print x"}))["status"], "error");
+    assert_eq!(front.ask("create_subshell_request", json!({}))["status"], "error");
+
+    let debug = json!({"type": "request", "seq": 7, "command": "debugInfo", "arguments": {}});
+    let expected = json!({
+        "type": "response", "seq": 0, "request_seq": 7, "success": false, "command": "debugInfo",
+        "message": "this kernel has no debugger",
+    });
+    assert_eq!(front.control("debug_request", debug.clone()), expected);
+    assert_eq!(front.ask("debug_request", debug), expected);
+    assert_eq!(front.ask("debug_request", json!({"seq": "x"}))["success"], json!(false));
+
+    let ports = front.ask("connect_request", json!({}));
+    assert_eq!((&ports["shell_port"], &ports["hb_port"]), (&json!(1), &json!(5)));
+    front.finish_with_host();
+}
+
+#[test]
+fn ten_thousand_bad_messages_delay_no_good_one_for_long() {
+    let mut front = FrontEnd::start();
+    let stranger = Message::new("execute_request", "x", json!({"code": "print hacked"}));
+    let forged = encode(&stranger, &Signer::new(b"guess"));
+    for round in 0..10 {
+        for _ in 0..1_000 {
+            // The client's own queue may be full for a moment.
+            while front.client.send_frames(Channel::Shell, forged.clone()).is_err() {
+                std::thread::yield_now();
+            }
+        }
+        let reply = front.ask("is_complete_request", json!({"code": "{"}));
+        assert_eq!(reply["status"], "incomplete", "{round}");
+    }
     front.finish_with_host();
 }

@@ -1,13 +1,17 @@
 //! The kernel's message loop over real sockets, with a toy language for a session.
 
+mod comms;
 mod echo_host;
 mod front_end;
+mod history;
 mod hostile;
+mod output;
 mod process;
+mod stdin;
+mod subshells;
 
 use dds_core::{Error, Kind};
-use dds_server::kernel::{BATCH_BYTES, MAX_CELL_DISPLAYS, MAX_CELL_TEXT};
-use dds_wire::{Bytes, Channel};
+use dds_wire::Channel;
 use front_end::FrontEnd;
 use serde_json::json;
 use std::sync::Arc;
@@ -24,6 +28,8 @@ fn kernel_info_has_what_front_ends_need() {
     assert_eq!(info["language_info"]["file_extension"], ".rs");
     assert_eq!(info["language_info"]["mimetype"], "text/rust");
     assert!(info["banner"].as_str().unwrap().contains("%dds help"));
+    assert_eq!(info["supported_features"], json!(["kernel subshells"]));
+    assert_eq!(info["debugger"], json!(false));
     let id = front.client.request(Channel::Control, "kernel_info_request", json!({})).unwrap();
     front.status(&id, "busy");
     assert_eq!(front.reply_on(Channel::Control, &id, "kernel_info_reply").content, info);
@@ -48,17 +54,6 @@ fn a_cell_says_busy_input_outputs_result_reply_idle() {
     let result = front.iopub(&id, "execute_result").content;
     assert_eq!(result, json!({"data": {"text/plain": "h"}, "metadata": {}, "execution_count": 1}));
     front.succeeded(&id, 1);
-    front.finish_with_host();
-}
-
-#[test]
-fn output_arrives_while_the_cell_still_runs() {
-    let mut front = FrontEnd::start();
-    let id = front.execute("print early\nsleep");
-    front.started(&id, "print early\nsleep", 1);
-    assert_eq!(front.iopub(&id, "stream").content["text"], "early\n");
-    front.interrupt();
-    assert_eq!(front.failed(&id, 1).0, "Interrupted");
     front.finish_with_host();
 }
 
@@ -206,76 +201,6 @@ fn many_cells_run_in_order() {
 }
 
 #[test]
-fn a_flood_of_lines_arrives_whole_in_few_messages() {
-    let mut front = FrontEnd::start();
-    let line = "x".repeat(94);
-    let code = format!("flood 100000 {line}");
-    let id = front.execute(&code);
-    front.started(&id, &code, 1);
-    let (text, messages) = front.text(&id, "stdout");
-    assert_eq!(text.lines().count(), 100_000);
-    assert!(text.lines().enumerate().all(|(n, got)| got == format!("{n} {line}")));
-    assert!(messages <= 2_000, "{messages} messages for 100,000 lines");
-    front.succeeded(&id, 1);
-    front.finish_with_host();
-}
-
-#[test]
-fn text_is_cut_between_characters_and_never_longer_than_a_batch() {
-    let mut front = FrontEnd::start();
-    let code = format!("print \nbytes {} é", BATCH_BYTES);
-    let id = front.execute(&code);
-    front.started(&id, &code, 1);
-    let mut all = String::new();
-    while all.len() < 1 + 2 * BATCH_BYTES {
-        let text = front.iopub(&id, "stream").text("text").to_owned();
-        assert!(text.len() <= BATCH_BYTES);
-        all.push_str(&text);
-    }
-    assert_eq!(all, format!("\n{}", "é".repeat(BATCH_BYTES)));
-    front.succeeded(&id, 1);
-    front.finish_with_host();
-}
-
-#[test]
-fn text_past_its_bound_is_left_out_with_a_note_and_the_end_is_shown() {
-    let mut front = FrontEnd::start();
-    // Exactly at the bound: everything.
-    let code = format!("bytes {MAX_CELL_TEXT} x");
-    let id = front.execute(&code);
-    front.started(&id, &code, 1);
-    assert_eq!(front.text(&id, "stdout").0.len(), MAX_CELL_TEXT);
-    front.succeeded(&id, 1);
-
-    let code = format!("bytes {MAX_CELL_TEXT} x\nbytes 20000 y\nprint the end");
-    let id = front.execute(&code);
-    front.started(&id, &code, 2);
-    assert_eq!(front.text(&id, "stdout").0.len(), MAX_CELL_TEXT);
-    let note = front.text(&id, "stderr").0;
-    let tail = front.text(&id, "stdout").0;
-    assert!(tail.starts_with('y') && tail.ends_with("ythe end\n"), "{tail}");
-    let left_out = 20_000 + "the end\n".len() - tail.len();
-    assert!(note.contains(&format!("{left_out} bytes of text left out")), "{note}");
-    front.succeeded(&id, 2);
-    front.finish_with_host();
-}
-
-#[test]
-fn displays_past_their_bound_are_counted() {
-    let mut front = FrontEnd::start();
-    let code = format!("displays {}", MAX_CELL_DISPLAYS + 1);
-    let id = front.execute(&code);
-    front.started(&id, &code, 1);
-    for _ in 0..MAX_CELL_DISPLAYS {
-        front.iopub(&id, "display_data");
-    }
-    let note = front.text(&id, "stderr").0;
-    assert!(note.starts_with("[dds: 1 displays left out"), "{note}");
-    front.succeeded(&id, 1);
-    front.finish_with_host();
-}
-
-#[test]
 fn completion_inspection_and_completeness_count_characters() {
     let mut front = FrontEnd::start();
     let reply = front.ask("complete_request", json!({"code": "é\u{1f980} pr rest", "cursor_pos": 5}));
@@ -310,33 +235,6 @@ fn completion_inspection_and_completeness_count_characters() {
 }
 
 #[test]
-fn history_remembers_stored_cells_and_their_values() {
-    let mut front = FrontEnd::start();
-    front.run("", 0);
-    let id = front.execute("value 41");
-    front.started(&id, "value 41", 1);
-    front.iopub(&id, "execute_result");
-    front.succeeded(&id, 1);
-    let id = front.execute("fail A b");
-    front.started(&id, "fail A b", 2);
-    front.failed(&id, 2);
-    for (request, expected) in [
-        (
-            json!({"hist_access_type": "tail", "n": 5, "output": true, "raw": true}),
-            json!([[1, 1, ["value 41", "41"]], [1, 2, ["fail A b", null]]]),
-        ),
-        (
-            json!({"hist_access_type": "range", "session": 0, "start": 2, "stop": 3, "output": false}),
-            json!([[1, 2, "fail A b"]]),
-        ),
-        (json!({"hist_access_type": "search", "pattern": "value*", "n": 3}), json!([[1, 1, "value 41"]])),
-    ] {
-        assert_eq!(front.ask("history_request", request), json!({"status": "ok", "history": expected}));
-    }
-    front.finish_with_host();
-}
-
-#[test]
 fn user_expressions_are_values_or_errors_of_their_own() {
     let mut front = FrontEnd::start();
     let expressions = json!({"a": "print hidden\nvalue 7", "b": "fail X y"});
@@ -350,68 +248,6 @@ fn user_expressions_are_values_or_errors_of_their_own() {
     let b = json!({"status": "error", "ename": "X", "evalue": "y", "traceback": ["X: y"]});
     assert_eq!(reply["user_expressions"]["b"], b);
     front.status(&id, "idle");
-    front.finish_with_host();
-}
-
-#[test]
-fn comms_are_answered_while_a_cell_runs() {
-    let mut front = FrontEnd::start();
-    let cell = front.execute("sleep");
-    front.started(&cell, "sleep", 1);
-
-    let open = json!({"comm_id": "c1", "target_name": "echo", "data": {"hello": 1}});
-    let id = front.shell("comm_open", open);
-    front.status(&id, "busy");
-    let answer = front.iopub(&id, "comm_msg").content;
-    assert_eq!(answer, json!({"comm_id": "c1", "data": {"target": "echo", "echo": {"hello": 1}}}));
-    front.status(&id, "idle");
-
-    let buffers = vec![Bytes::from_static(b"one"), Bytes::from_static(b"\xff\x00")];
-    let content = json!({"comm_id": "c1", "data": {"x": 2}});
-    let id = front.client.send(Channel::Shell, "comm_msg", content, json!({}), buffers).unwrap();
-    front.status(&id, "busy");
-    let answer = front.iopub(&id, "comm_msg");
-    assert_eq!(answer.buffers, [Bytes::from_static(b"\xff\x00"), Bytes::from_static(b"one")]);
-    front.status(&id, "idle");
-
-    let info = front.ask("comm_info_request", json!({"target_name": "echo"}));
-    assert_eq!(info, json!({"status": "ok", "comms": {"c1": {"target_name": "echo"}}}));
-    assert_eq!(front.ask("comm_info_request", json!({"target_name": "other"}))["comms"], json!({}));
-
-    front.interrupt();
-    front.failed(&cell, 1);
-    front.finish_with_host();
-}
-
-#[test]
-fn unknown_closed_and_failing_comms() {
-    let mut front = FrontEnd::start();
-    let quiet = |front: &mut FrontEnd, id: &str| {
-        front.status(id, "busy");
-        front.status(id, "idle");
-    };
-    for (comm_id, target) in [("c1", "nobody"), ("", "echo"), ("c1", "")] {
-        let id = front.shell("comm_open", json!({"comm_id": comm_id, "target_name": target, "data": {}}));
-        front.status(&id, "busy");
-        assert_eq!(front.iopub(&id, "comm_close").content, json!({"comm_id": comm_id, "data": {}}));
-        front.status(&id, "idle");
-    }
-    let id = front.shell("comm_msg", json!({"comm_id": "c1", "data": {}}));
-    quiet(&mut front, &id);
-
-    // A panic in the handler ends neither the comm nor the kernel.
-    let id = front.shell("comm_open", json!({"comm_id": "c2", "target_name": "echo", "data": "panic"}));
-    quiet(&mut front, &id);
-    let id = front.shell("comm_msg", json!({"comm_id": "c2", "data": [1]}));
-    front.status(&id, "busy");
-    assert_eq!(front.iopub(&id, "comm_msg").content["data"]["echo"], json!([1]));
-    front.status(&id, "idle");
-
-    let id = front.shell("comm_close", json!({"comm_id": "c2", "data": {}}));
-    quiet(&mut front, &id);
-    let id = front.shell("comm_msg", json!({"comm_id": "c2", "data": [1]}));
-    quiet(&mut front, &id);
-    assert_eq!(front.ask("comm_info_request", json!({}))["comms"], json!({}));
     front.finish_with_host();
 }
 

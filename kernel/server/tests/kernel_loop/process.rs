@@ -22,7 +22,7 @@ fn as_process() {
     let file = || std::env::args().next_back().unwrap();
     match std::env::var(ROLE).as_deref() {
         Ok("kernel") => {
-            let done = run(Path::new(&file()), || Ok(Arc::new(EchoHost::default())));
+            let done = run(Path::new(&file()), None, || Ok(Arc::new(EchoHost::default())));
             std::process::exit(if done.is_ok() { 0 } else { 1 });
         }
         // A front end that starts a kernel, tells its id, and waits to be killed.
@@ -136,7 +136,7 @@ fn a_bad_connection_file_is_an_error_that_names_it() {
     let file = dir.path().join("broken.json");
     std::fs::write(&file, "{}").unwrap();
     for path in [file, dir.path().join("missing.json")] {
-        let error = run(&path, || Ok(Arc::new(EchoHost::default()))).unwrap_err();
+        let error = run(&path, None, || Ok(Arc::new(EchoHost::default()))).unwrap_err();
         assert!(error.message.contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
     }
 }

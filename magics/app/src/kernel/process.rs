@@ -29,6 +29,7 @@ impl KernelLauncher for ProcessLauncher {
         Box::pin(async move {
             let mut launch = Launch::new(&self.exe, spec.cwd, &self.runtime_dir);
             launch.env = spec.env;
+            let launch = launch.env(super::HISTORY, super::NO_HISTORY);
             let (process, client, messages) = KernelProcess::start(&launch, START_TIMEOUT).await?;
             Ok(Box::new(ProcessKernel { process, client, messages, ended: false }) as Box<dyn KernelSession>)
         })
