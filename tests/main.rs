@@ -5,6 +5,7 @@
 
 mod command_line;
 mod dependencies;
+mod export_rs;
 mod jobs;
 mod tidy;
 mod tree;

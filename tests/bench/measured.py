@@ -9,9 +9,11 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+BEGUN = time.monotonic()
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS / "e2e"))
 
@@ -111,5 +113,5 @@ def spread(values: list[float]) -> str:
 
 
 def tell(text: str):
-    """Progress, on standard error, so that the table stays alone on standard output."""
-    print(text, file=sys.stderr, flush=True)
+    """Progress with the seconds since the start, on standard error: the table stays alone on standard output."""
+    print(f"{time.monotonic() - BEGUN:5.0f} s  {text}", file=sys.stderr, flush=True)

@@ -72,6 +72,7 @@ class Kernel:
         name: str = "dds",
         transport: str = "tcp",
         ip: str = "127.0.0.1",
+        ready_seconds: float = 60,
         **options,
     ):
         self.manager = KernelManager(kernel_name=name, transport=transport, ip=ip)
@@ -82,7 +83,7 @@ class Kernel:
             self._wait_for_kernel_info()
             self.seconds_to_info = time.monotonic() - begun
             self.client.start_channels()
-            self.client.wait_for_ready(timeout=60)
+            self.client.wait_for_ready(timeout=ready_seconds)
         except BaseException:
             self.close()
             raise
@@ -96,15 +97,14 @@ class Kernel:
     def _wait_for_kernel_info(self):
         """Asks by a socket of its own: `wait_for_ready` counts in tenths of a second."""
         socket = zmq.Context.instance().socket(zmq.DEALER)
-        try:
-            socket.setsockopt(zmq.RECONNECT_IVL, 5)
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.connect(self.url("shell"))
-            self.client.session.send(socket, "kernel_info_request", content={})
-            assert socket.poll(60_000), "no kernel_info_reply within 60 s"
-            socket.recv_multipart()
-        finally:
-            socket.close()
+        # Kept open: evcxr_jupyter does not always survive a socket that leaves.
+        self._first_socket = socket
+        socket.setsockopt(zmq.RECONNECT_IVL, 5)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(self.url("shell"))
+        self.client.session.send(socket, "kernel_info_request", content={})
+        assert socket.poll(60_000), "no kernel_info_reply within 60 s"
+        socket.recv_multipart()
 
     def send(self, code: str) -> str:
         return self.client.execute(code)
@@ -147,6 +147,7 @@ class Kernel:
     def close(self):
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=False)
+        self._first_socket.close()
 
     def __enter__(self):
         return self

@@ -93,7 +93,7 @@ pub(crate) fn showing_its_value(part: &str, method: &str) -> Option<String> {
     let range = crate::parse::final_expression(part)?;
     let (before, rest) = part.split_at_checked(range.start)?;
     let (expression, after) = rest.split_at_checked(range.len())?;
-    Some(format!("{before}({expression}\n).{method}();{after}"))
+    Some(format!("{before}({expression}\n).{method}();\n{after}"))
 }
 
 /// The level that an `:opt` line asks for, if the part has one.
@@ -125,6 +125,18 @@ pub(crate) fn build_env(part: &str) -> impl Iterator<Item = &str> {
     part.lines()
         .filter_map(|line| line.trim().strip_prefix(":build_env ")?.split_once('='))
         .map(|(name, _)| name.trim())
+}
+
+/// Whether a part brings in a crate of that name.
+pub(crate) fn adds_crate(part: &str, name: &str) -> bool {
+    part.lines().any(|line| {
+        let added = line.trim_start().strip_prefix(":dep ").map(str::trim_start);
+        added.and_then(|added| added.strip_prefix(name)).is_some_and(|rest| !rest.starts_with(is_name))
+    })
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
 }
 
 /// The code with everything that is not Rust blanked out, byte for byte.
@@ -203,7 +215,7 @@ mod tests {
     #[test]
     fn values_show_themselves() {
         let shown = |part| showing_its_value(part, "show");
-        assert_eq!(shown(":t x\n\na;\n  b // c\n").unwrap(), ":t x\n\na;\n  (b\n).show(); // c\n");
+        assert_eq!(shown(":t x\n\na;\n  b // c\n").unwrap(), ":t x\n\na;\n  (b\n).show();\n // c\n");
         assert_eq!(shown("a;\n"), None);
     }
 
@@ -213,6 +225,12 @@ mod tests {
         assert!(clears(":clear\n1") && !clears("clear"));
         assert_eq!(opt_level(":opt 2\nlet a = 1;"), Some("2"));
         assert_eq!(opt_level("let a = 1;"), None);
+    }
+
+    #[test]
+    fn crates_are_known_by_name() {
+        assert!(adds_crate(":vars\n:dep dds = \"1\"", "dds") && adds_crate(":dep dds", "dds"));
+        assert!(!adds_crate(":dep dds-x = \"1\"\n// :dep dds\nlet dds = 1;", "dds"));
     }
 
     #[test]

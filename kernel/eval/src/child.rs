@@ -3,13 +3,16 @@
 //! ```text
 //! kernel ──stdin/stdout: evcxr's lines──▶ supervisor ──commands──▶ worker ──fork before each cell──▶ checkpoint
 //!        ◀─control socket: our frames───▶            ◀─stdout, stderr (pipes)
+//!                                                    ◀─messages of the crate `dds`, answers─▶
 //! ```
 //! The supervisor never runs user code, so it can always be spoken to. The worker loads and runs
 //! the compiled cells on its main thread; threads that cells start live on in it. The checkpoint
 //! is a copy of the worker as it was before the running cell: it sleeps, and takes over when the
 //! worker is interrupted or dies. Everything ends when the kernel does.
 
+mod library;
 mod signals;
+mod stdin;
 mod supervisor;
 mod worker;
 

@@ -19,14 +19,19 @@ mod lock;
 mod plan;
 mod predict;
 mod record;
+mod replay;
 mod request;
 mod rustc;
 mod source;
 mod stand;
+// Also the source of a crate; compiled here for its tests alone.
+#[cfg(test)]
+mod store_crate;
 mod toolchain;
+mod tools;
 
 pub(crate) use answer::role;
-pub use layout::{CacheSizes, caches, prune};
+pub use layout::{CacheSizes, caches, prune, prune_dependencies};
 pub(crate) use layout::{Session, prune_daily};
 pub(crate) use lock::InUse;
 pub(crate) use record::role as record_role;
@@ -34,4 +39,4 @@ pub(crate) use source::FUNCTION;
 pub(crate) use stand::{
     BUILD_ENV_VAR, CACHE_VAR, LINKER_VAR, Role, cache, keep_standing, leave as leave_environment, started_as,
 };
-pub use stand::{restore_environment, stand_between};
+pub use stand::{original_path, restore_environment, stand_between};

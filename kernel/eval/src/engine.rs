@@ -4,7 +4,7 @@ use crate::EvalOptions;
 use crate::child::{CHILD_ARG, CONTROL_VAR};
 use crate::link::{Link, Report};
 use crate::report::{self, End, Scene, Source, Sources};
-use crate::{cell, compile, prelude, socket};
+use crate::{cell, compile, prelude, runtime, socket};
 use dds_core::eval::{CellError, CellSink, Stream};
 use dds_core::{Error, Kind, MimeBundle, Result};
 use evcxr::{CommandContext, EvalContext, EvalContextOutputs};
@@ -41,6 +41,10 @@ pub(crate) struct Engine {
     linker: Option<String>,
     /// Keeps the dependencies in the cache that this session may be using.
     _using: Option<compile::InUse>,
+    /// The folder of the crate `dds`; none where it cannot be built.
+    runtime: Option<PathBuf>,
+    /// To be said once.
+    warning: Option<String>,
 }
 
 impl Engine {
@@ -79,11 +83,18 @@ impl Engine {
             build_env: Vec::new(),
             linker: None,
             _using: use_cache(options),
+            runtime: None,
+            warning: None,
         };
         if let Some(cache) = options.cache.as_deref().and_then(Path::to_str) {
             engine.set_build_env(compile::CACHE_VAR, cache);
         }
         engine.set_opt_level(&options.opt_level);
+        let cache = cache_folder(options);
+        match runtime::provide(cache.as_deref().unwrap_or(&engine.folder)) {
+            Ok(folder) => engine.runtime = Some(folder),
+            Err(error) => engine.without_runtime(&error.to_string()),
+        }
         Ok(engine)
     }
 
@@ -95,10 +106,26 @@ impl Engine {
             return;
         }
         self.prelude_in = child;
-        match self.run(&prelude::code(!self.own_display), None).0 {
+        if let Some(folder) = self.runtime.clone() {
+            match self.run(&prelude::code(!self.own_display, Some(&folder)), None).0 {
+                Ok(_) => {
+                    self.fallback = !self.own_display;
+                    return;
+                }
+                Err(error) => self.without_runtime(&error.to_string()),
+            }
+        }
+        match self.run(&prelude::code(!self.own_display, None), None).0 {
             Ok(_) => self.fallback = !self.own_display,
             Err(error) => tracing::warn!("the first cell failed: {error}"),
         }
+    }
+
+    /// Cells work without the crate `dds`, but cannot import it.
+    fn without_runtime(&mut self, why: &str) {
+        tracing::warn!("the crate `dds` cannot be built: {why}");
+        self.runtime = None;
+        self.warning = Some(format!("dds: the crate `dds` is not there for cells: {}\n", first_line(why)));
     }
 
     /// Has the analysis load the standard library, which the first `let` or completion would wait
@@ -163,6 +190,14 @@ impl Engine {
         }
         compile::keep_standing();
         self.warm_up();
+        if let Some(warning) = self.warning.take() {
+            sink.stream(Stream::Stderr, &warning);
+        }
+        if self.runtime.is_some() && cell::adds_crate(&part.text, "dds") {
+            // The name is the user's; what is in scope of ours must not go by it.
+            self.runtime = None;
+            let _ = self.run(if self.fallback { prelude::FALLBACK } else { prelude::NO_FALLBACK }, None);
+        }
         if cell::changes_format(&part.text) || prelude::brings_own_display(&part.text) {
             self.leave_display_to_user();
         }
@@ -357,8 +392,12 @@ fn locked(sources: &Mutex<Sources>) -> MutexGuard<'_, Sources> {
 }
 
 /// Claims the cache of dependencies.
+fn cache_folder(options: &EvalOptions) -> Option<PathBuf> {
+    options.cache.clone().or_else(compile::cache)
+}
+
 fn use_cache(options: &EvalOptions) -> Option<compile::InUse> {
-    let cache = options.cache.clone().or_else(compile::cache)?;
+    let cache = cache_folder(options)?;
     let using = compile::InUse::take(&cache).and_then(|using| {
         compile::prune_daily(&cache, &using)?;
         Ok(using)

@@ -6,8 +6,8 @@ use crate::frames::ToChild;
 use crate::known::Knowledge;
 use crate::link::Link;
 use crate::{builds, cell, report};
-use dds_core::eval::{CellError, CellSink, Completions, Evaluator, Interrupter, Known};
-use dds_core::{Cx, Error, MimeBundle, Result};
+use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator, Interrupter, Known, RunTime};
+use dds_core::{Cx, Error, Kind, MimeBundle, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// How often waiting for the start looks whether the user has interrupted.
 const POLL: Duration = Duration::from_millis(50);
+/// Most bytes of a variable's name and value together; they travel in one frame.
+const MAX_VARIABLE: usize = 12 * 1024;
 
 /// How the evaluator starts.
 #[derive(Clone, Debug)]
@@ -28,12 +30,15 @@ pub struct EvalOptions {
     /// Where compiled cells and dependencies are kept; without it as the process was told by
     /// [`stand_between`](crate::stand_between).
     pub cache: Option<PathBuf>,
+    /// Whether variables are kept through interrupts and crashes. Costs a copy of the memory that
+    /// a cell writes to.
+    pub checkpoints: bool,
 }
 
 impl EvalOptions {
     /// Cells in `cwd`, compiled fast (level 0).
     pub fn new(cwd: impl Into<PathBuf>) -> Self {
-        Self { cwd: cwd.into(), opt_level: "0".to_owned(), cache: None }
+        Self { cwd: cwd.into(), opt_level: "0".to_owned(), cache: None, checkpoints: true }
     }
 }
 
@@ -69,6 +74,7 @@ impl RustEvaluator {
         }
         let link = Link::open(&options.cwd).map_err(|error| Error::io("control socket", &error))?;
         let link = Arc::new(link);
+        link.set_checkpoints(options.checkpoints);
         let cell = Arc::new(RunningCell::default());
         let stopper = Arc::new(Stopper { link: Arc::clone(&link), cell });
         let mut evaluator = Self {
@@ -268,6 +274,10 @@ impl Evaluator for RustEvaluator {
         self.guarded(cx, |engine, interrupted| engine.text_of(expr.trim(), interrupted))
     }
 
+    fn comms(&self) -> Option<Arc<dyn CommDoor>> {
+        Some(self.link.comms())
+    }
+
     fn interrupter(&self) -> Arc<dyn Interrupter> {
         Arc::clone(&self.stopper) as Arc<dyn Interrupter>
     }
@@ -282,6 +292,34 @@ impl Evaluator for RustEvaluator {
             self.link.remember_cwd(dir);
             Ok(())
         }
+    }
+
+    fn set_env(&mut self, name: &str, value: Option<&str>) -> Result<(), CellError> {
+        let size = name.len() + value.map_or(0, str::len);
+        let refused =
+            if name.is_empty() || name.contains(['=', '\0']) || value.is_some_and(|v| v.contains('\0')) {
+                Some(Error::usage(format!("{name:?} cannot be set: no name, or a NUL")))
+            } else if size > MAX_VARIABLE {
+                Some(Error::new(
+                    Kind::Limit,
+                    format!("{name}: {size} bytes; a variable has at most {MAX_VARIABLE}"),
+                ))
+            } else {
+                None
+            };
+        if let Some(error) = refused {
+            return Err(report::cell_error(error));
+        }
+        if self.ready_engine().is_some() {
+            self.link.set_env(name, value).map_err(|error| report::cell_error(Error::io(name, &error)))
+        } else {
+            self.link.remember_env(name, value);
+            Ok(())
+        }
+    }
+
+    fn take_run_time(&mut self) -> Option<RunTime> {
+        Some(self.link.take_run_time())
     }
 }
 
@@ -351,6 +389,9 @@ impl Interrupter for Stopper {
     fn interrupt(&self) {
         let mut state = self.cell.lock();
         if !state.running {
+            if self.link.in_callback() {
+                self.link.tell(&ToChild::Interrupt);
+            }
             return;
         }
         self.cell.interrupted.store(true, Ordering::SeqCst);

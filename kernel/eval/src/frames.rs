@@ -20,8 +20,22 @@ pub(crate) enum ToChild {
     /// Asks for [`FromChild::Synced`] once everything said before has been passed on.
     Sync(u64),
     Chdir(PathBuf),
+    /// A variable of the environment; none removes it.
+    SetEnv(String, Option<String>),
     /// A folder to remove when the kernel is gone.
     RemoveAtEnd(PathBuf),
+    /// Whether checkpoints are taken.
+    Checkpoints(bool),
+    /// A piece of a comm message, with its flags.
+    Comm(u8, Vec<u8>),
+    /// A piece of the answer to a question, with its flags. The last one says whether there is an
+    /// answer at all.
+    Answer {
+        question: u64,
+        flags: u8,
+        answered: bool,
+        text: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +57,25 @@ pub(crate) enum FromChild {
     Synced(u64),
     /// The answer to `Chdir`: 0 or an errno.
     Cwd(i32),
+    /// A piece of a message of the runtime's ([`dds::wire::Up`]), with its flags.
+    Message(u8, Vec<u8>),
+    Ask(Question),
+    /// The answer to `SetEnv`: 0 or an errno.
+    EnvSet(i32),
+    /// How long the cell's code has run, in nanoseconds: on the clock, and of all its threads.
+    Ran {
+        wall: u64,
+        cpu: u64,
+    },
+}
+
+/// The process of the cells wants a line of the user's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub number: u64,
+    pub password: bool,
+    /// None for a plain read of standard input: what was printed last asks.
+    pub prompt: Option<String>,
 }
 
 /// A panic as the hook inside the user's process saw it.
@@ -74,6 +107,8 @@ pub(crate) struct Death {
     pub restored: bool,
     /// The user asked for it.
     pub interrupted: bool,
+    /// Threads of earlier cells that the checkpoint does not have.
+    pub threads: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +124,16 @@ impl ToChild {
             ToChild::Interrupt => vec![b'I'],
             ToChild::Sync(n) => tagged(b'S', &n.to_le_bytes()),
             ToChild::Chdir(path) => tagged(b'W', path.as_os_str().as_bytes()),
+            ToChild::SetEnv(name, value) => tagged(b'V', &assignment(name, value.as_deref())),
             ToChild::RemoveAtEnd(path) => tagged(b'T', path.as_os_str().as_bytes()),
+            ToChild::Checkpoints(on) => vec![b'K', u8::from(*on)],
+            ToChild::Comm(flags, piece) => flagged(b'C', *flags, piece),
+            ToChild::Answer { question, flags, answered, text } => {
+                let mut frame = flagged(b'A', *flags, &question.to_le_bytes());
+                frame.push(u8::from(*answered));
+                frame.extend_from_slice(text);
+                frame
+            }
         }
     }
 
@@ -100,7 +144,26 @@ impl ToChild {
             b'I' => ToChild::Interrupt,
             b'S' => ToChild::Sync(u64::from_le_bytes(rest.try_into().ok()?)),
             b'W' => ToChild::Chdir(path(rest)),
+            b'V' => {
+                parse_assignment(rest).map(|(n, v)| ToChild::SetEnv(n.to_owned(), v.map(str::to_owned)))?
+            }
             b'T' => ToChild::RemoveAtEnd(path(rest)),
+            b'K' => ToChild::Checkpoints(*rest.first()? != 0),
+            b'C' => {
+                let (flags, piece) = rest.split_first()?;
+                ToChild::Comm(*flags, piece.to_vec())
+            }
+            b'A' => {
+                let (flags, rest) = rest.split_first()?;
+                let (question, rest) = rest.split_first_chunk()?;
+                let (answered, text) = rest.split_first()?;
+                ToChild::Answer {
+                    question: u64::from_le_bytes(*question),
+                    flags: *flags,
+                    answered: *answered != 0,
+                    text: text.to_vec(),
+                }
+            }
             _ => return None,
         })
     }
@@ -124,11 +187,16 @@ impl FromChild {
                     Cause::Signal(signal) => (1, signal),
                 };
                 let mut frame = vec![b'x', kind, death.restored.into(), death.interrupted.into()];
+                frame.extend(death.threads.to_le_bytes());
                 frame.extend(code.to_le_bytes());
                 frame
             }
+            FromChild::Message(flags, piece) => flagged(b'm', *flags, piece),
+            FromChild::Ask(question) => tagged(b'a', &question.encode()),
             FromChild::Synced(n) => tagged(b's', &n.to_le_bytes()),
             FromChild::Cwd(errno) => tagged(b'w', &errno.to_le_bytes()),
+            FromChild::EnvSet(errno) => tagged(b'v', &errno.to_le_bytes()),
+            FromChild::Ran { wall, cpu } => tagged(b'r', &[wall.to_le_bytes(), cpu.to_le_bytes()].concat()),
         }
     }
 
@@ -146,14 +214,44 @@ impl FromChild {
             b'q' => FromChild::EarlyReturn,
             b'x' => {
                 let [kind, restored, interrupted, code @ ..] = rest else { return None };
+                let (threads, code) = code.split_first_chunk()?;
+                let threads = u32::from_le_bytes(*threads);
                 let code = i32::from_le_bytes(code.try_into().ok()?);
                 let cause = if *kind == 0 { Cause::Exit(code) } else { Cause::Signal(code) };
-                FromChild::Death(Death { cause, restored: *restored != 0, interrupted: *interrupted != 0 })
+                let (restored, interrupted) = (*restored != 0, *interrupted != 0);
+                FromChild::Death(Death { cause, restored, interrupted, threads })
             }
+            b'm' => {
+                let (flags, piece) = rest.split_first()?;
+                FromChild::Message(*flags, piece.to_vec())
+            }
+            b'a' => FromChild::Ask(Question::decode(rest)?),
             b's' => FromChild::Synced(u64::from_le_bytes(rest.try_into().ok()?)),
             b'w' => FromChild::Cwd(i32::from_le_bytes(rest.try_into().ok()?)),
+            b'v' => FromChild::EnvSet(i32::from_le_bytes(rest.try_into().ok()?)),
+            b'r' => {
+                let (wall, cpu) = rest.split_at_checked(8)?;
+                let nanos = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+                FromChild::Ran { wall: nanos(wall)?, cpu: nanos(cpu)? }
+            }
             _ => return None,
         })
+    }
+}
+
+impl Question {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.number.to_le_bytes().to_vec();
+        bytes.extend([u8::from(self.password), u8::from(self.prompt.is_some())]);
+        bytes.extend_from_slice(self.prompt.as_deref().unwrap_or("").as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (number, rest) = bytes.split_first_chunk()?;
+        let [password, has_prompt, prompt @ ..] = rest else { return None };
+        let prompt = (*has_prompt != 0).then(|| String::from_utf8_lossy(prompt).into_owned());
+        Some(Self { number: u64::from_le_bytes(*number), password: *password != 0, prompt })
     }
 }
 
@@ -199,8 +297,28 @@ fn tagged(tag: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+fn flagged(tag: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(payload.len() + 2);
+    frame.extend([tag, flags]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
 fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()))
+}
+
+/// `NAME=VALUE`, or `NAME` alone for one that is removed; a name holds no `=`.
+pub(crate) fn assignment(name: &str, value: Option<&str>) -> Vec<u8> {
+    value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}")).into_bytes()
+}
+
+/// What [`assignment`] has put together.
+pub(crate) fn parse_assignment(bytes: &[u8]) -> Option<(&str, Option<&str>)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    let fits = !name.is_empty() && !text.contains('\0');
+    fits.then_some((name, value))
 }
 
 /// The two texts of a `LOAD_AND_RUN path function` line; the path may hold spaces.
@@ -223,10 +341,16 @@ mod tests {
             ToChild::Sync(u64::MAX),
             ToChild::Chdir("/tmp/é x".into()),
             ToChild::RemoveAtEnd("/tmp/y".into()),
+            ToChild::Checkpoints(false),
+            ToChild::Comm(3, vec![0, 1]),
+            ToChild::Answer { question: 1 << 40, flags: 2, answered: true, text: vec![0, 255] },
+            ToChild::SetEnv("A".into(), Some("b=c é".into())),
+            ToChild::SetEnv("A".into(), Some(String::new())),
+            ToChild::SetEnv("A".into(), None),
         ] {
             assert_eq!(ToChild::decode(&frame.encode()), Some(frame));
         }
-        let death = |cause| FromChild::Death(Death { cause, restored: true, interrupted: false });
+        let death = |cause| FromChild::Death(Death { cause, restored: true, interrupted: false, threads: 7 });
         for frame in [
             FromChild::Hello,
             FromChild::Stdout(vec![0, 255]),
@@ -247,10 +371,30 @@ mod tests {
             death(Cause::Signal(11)),
             FromChild::Synced(3),
             FromChild::Cwd(2),
+            FromChild::Message(1, vec![2, 3]),
+            FromChild::Ask(Question { number: 9, password: true, prompt: Some("é? ".into()) }),
+            FromChild::Ask(Question::default()),
+            FromChild::EnvSet(22),
+            FromChild::Ran { wall: 5, cpu: u64::MAX },
         ] {
             assert_eq!(FromChild::decode(&frame.encode()), Some(frame));
         }
-        for bad in [&b""[..], b"?", b"S1", b"x\0", b"pno"] {
+        for bad in [
+            &b""[..],
+            b"?",
+            b"S1",
+            b"x\0",
+            b"pno",
+            b"A12",
+            b"C",
+            b"m",
+            b"a12345678",
+            b"V",
+            b"V=x",
+            b"VA=\0",
+            b"r1",
+            b"v",
+        ] {
             assert_eq!(ToChild::decode(bad).map(|_| ()), None);
             assert_eq!(FromChild::decode(bad).map(|_| ()), None);
         }

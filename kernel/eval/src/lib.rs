@@ -22,11 +22,14 @@ mod output;
 mod parse;
 mod prelude;
 mod report;
+mod runtime;
 mod socket;
 mod stdout;
 
 pub use child::{CHILD_ARG, child_main};
-pub use compile::{CacheSizes, caches, prune, restore_environment, stand_between};
+pub use compile::{
+    CacheSizes, caches, original_path, prune, prune_dependencies, restore_environment, stand_between,
+};
 pub use evaluator::{EvalOptions, RustEvaluator};
 
 /// Takes over the process if it was started for one of this crate's purposes: in cargo's place,

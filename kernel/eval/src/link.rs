@@ -3,11 +3,17 @@
 //!
 //! Survives restarts of the child: both ends stay open here, the child only borrows its own.
 
+mod comms;
+mod messages;
+mod questions;
+
 use crate::frames::{Death, FromChild, MAX_PAYLOAD, Panic, ToChild};
 use crate::output::{CellOutput, Decoder};
 use crate::socket;
+use dds::wire::Assembler;
 use dds_core::MimeBundle;
-use dds_core::eval::{CellSink, Stream};
+use dds_core::eval::{CellSink, CommDoor, CommMessage, RunTime, Stream};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -17,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// How long the child may take to answer a question between cells.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long the child may take to make room for a frame. It does nothing else but take them.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// What the child reported about the cell that ran.
 #[derive(Default)]
@@ -39,6 +47,8 @@ pub(crate) type TellPanic = Box<dyn Fn(&Panic) -> String + Send>;
 struct State {
     tell_panic: Option<TellPanic>,
     sink: Option<Arc<dyn CellSink>>,
+    /// Between [`Link::begin`] and [`Link::end`].
+    cell_runs: bool,
     report: Report,
     stdout: Decoder,
     stderr: Decoder,
@@ -46,6 +56,15 @@ struct State {
     synced: u64,
     cwd_answer: Option<i32>,
     cwd: PathBuf,
+    checkpoints: bool,
+    /// A message of the runtime of which more is to come.
+    message: Assembler,
+    comms: comms::Comms,
+    questions: questions::Questions,
+    env_answer: Option<i32>,
+    /// What was set and removed in the environment, for the next child.
+    env: BTreeMap<String, Option<String>>,
+    ran: RunTime,
     remove_at_end: Option<PathBuf>,
     /// How many children have been started.
     children: u64,
@@ -57,6 +76,8 @@ struct State {
 
 struct Shared {
     ours: OwnedFd,
+    /// Held while the pieces of one message go out.
+    sending: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -72,8 +93,10 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn open(cwd: &Path) -> io::Result<Self> {
         let (ours, theirs) = socket::pair()?;
-        let state = State { cwd: cwd.to_owned(), ..State::default() };
-        let shared = Arc::new(Shared { ours, state: Mutex::new(state), changed: Condvar::new() });
+        let state = State { cwd: cwd.to_owned(), checkpoints: true, ..State::default() };
+        let shared =
+            Shared { ours, sending: Mutex::default(), state: Mutex::new(state), changed: Condvar::new() };
+        let shared = Arc::new(shared);
         let reader = std::thread::Builder::new().name("cell output".into()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.read()
@@ -94,6 +117,8 @@ impl Link {
     pub(crate) fn begin(&self, sink: Option<Arc<dyn CellSink>>) {
         let mut state = self.shared.lock();
         state.sink = sink;
+        state.cell_runs = true;
+        state.questions.line.clear();
         state.report = Report::default();
         drop(state);
         self.tell(&ToChild::Begin);
@@ -117,6 +142,7 @@ impl Link {
         let sink = state.sink.clone();
         let rests = [(Stream::Stdout, state.stdout.finish()), (Stream::Stderr, state.stderr.finish())];
         let report = std::mem::take(&mut state.report);
+        state.cell_runs = false;
         drop(state);
         if let Some(sink) = sink {
             for (stream, rest) in rests {
@@ -141,6 +167,45 @@ impl Link {
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
             None => Err(io::Error::new(io::ErrorKind::TimedOut, "the evaluation process does not answer")),
         }
+    }
+
+    /// Whether the child keeps copies of the variables.
+    pub(crate) fn set_checkpoints(&self, on: bool) {
+        self.shared.lock().checkpoints = on;
+        self.tell(&ToChild::Checkpoints(on));
+    }
+
+    /// The way of comm messages into the cells.
+    pub(crate) fn comms(&self) -> Arc<dyn CommDoor> {
+        Arc::clone(&self.shared) as Arc<dyn CommDoor>
+    }
+
+    /// Whether a callback of the page's is running.
+    pub(crate) fn in_callback(&self) -> bool {
+        self.shared.lock().comms.is_handling()
+    }
+
+    /// Sets or removes a variable of the process that runs cells; an errno on refusal.
+    pub(crate) fn set_env(&self, name: &str, value: Option<&str>) -> io::Result<()> {
+        self.shared.lock().env_answer = None;
+        self.remember_env(name, value);
+        match self.shared.wait(|state| state.env_answer.is_some()).env_answer {
+            Some(0) => Ok(()),
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "the evaluation process does not answer")),
+        }
+    }
+
+    /// For a child that is still starting, or not even that.
+    pub(crate) fn remember_env(&self, name: &str, value: Option<&str>) {
+        let value = value.map(str::to_owned);
+        self.shared.lock().env.insert(name.to_owned(), value.clone());
+        self.tell(&ToChild::SetEnv(name.to_owned(), value));
+    }
+
+    /// How long cells have run since this was last asked.
+    pub(crate) fn take_run_time(&self) -> RunTime {
+        std::mem::take(&mut self.shared.lock().ran)
     }
 
     /// Which child is running, counted from 1.
@@ -197,19 +262,19 @@ impl Shared {
     }
 
     fn tell(&self, frame: &ToChild) {
-        if let Err(error) = socket::try_send(self.ours.as_fd(), &frame.encode()) {
+        if let Err(error) = socket::send_within(self.ours.as_fd(), &frame.encode(), ROOM) {
             tracing::debug!("the evaluation process does not listen: {error}");
         }
     }
 
-    fn read(&self) {
+    fn read(self: &Arc<Self>) {
         let mut buffer = vec![0; MAX_PAYLOAD * 2];
         while let Ok(frame @ [_, ..]) = socket::recv(self.ours.as_fd(), &mut buffer) {
             match FromChild::decode(frame) {
                 Some(frame) => {
-                    let out = self.take(frame);
-                    if let Some((sink, shows)) = out {
-                        self.hand_on(&sink, &shows);
+                    let shows = self.take(frame);
+                    if !shows.is_empty() {
+                        self.hand_on(shows);
                     }
                 }
                 None => tracing::warn!("a frame of the evaluation process is not understood"),
@@ -217,13 +282,16 @@ impl Shared {
         }
     }
 
-    fn hand_on(&self, sink: &Arc<dyn CellSink>, shows: &[Show]) {
+    fn hand_on(&self, shows: Vec<Shown>) {
         self.lock().handing_on = true;
-        for show in shows {
+        for (sink, show) in shows {
             match show {
-                Show::Text(stream, text) if !text.is_empty() => sink.stream(*stream, text),
+                Show::Text(stream, text) if !text.is_empty() => sink.stream(stream, &text),
                 Show::Text(..) => {}
-                Show::Bundle(bundle) => sink.display(bundle),
+                Show::Bundle(bundle) => sink.display(&bundle),
+                Show::WithId { bundle, id, update } => sink.display_with_id(&bundle, &id, update),
+                Show::Clear { wait } => sink.clear_output(wait),
+                Show::Comm(message) => sink.comm(&message),
             }
         }
         self.lock().handing_on = false;
@@ -231,52 +299,127 @@ impl Shared {
     }
 
     /// Takes note of a frame; returns what is to be shown, and where.
-    fn take(&self, frame: FromChild) -> Option<(Arc<dyn CellSink>, Vec<Show>)> {
+    fn take(self: &Arc<Self>, frame: FromChild) -> Vec<Shown> {
         let mut state = self.lock();
-        let State { report, stdout, stderr, .. } = &mut *state;
-        let mut shows = Vec::new();
+        let mut out = Out::default();
         match frame {
-            FromChild::Stdout(bytes) => {
-                shows.extend(report.output.text_comes().map(Show::Bundle));
-                shows.push(Show::Text(Stream::Stdout, stdout.decode(&bytes)));
+            FromChild::Message(flags, piece) => {
+                if let Some(message) = state.message.add(flags, &piece) {
+                    self.message(&mut state, &message, &mut out);
+                }
             }
-            FromChild::Stderr(bytes) => {
-                let text = stderr.decode(&bytes);
-                keep_tail(&mut report.stderr_tail, &text);
-                shows.push(Show::Text(Stream::Stderr, text));
+            FromChild::Ask(question) => self.ask(&mut state, question),
+            FromChild::Death(death) => {
+                if !state.cell_runs {
+                    let text = crate::report::callback_death(&death);
+                    out.push(state.printed_to(), Show::Text(Stream::Stderr, text));
+                }
+                state.message = Assembler::default();
+                state.comms.forget_deliveries();
+                state.report.death = Some(death);
             }
-            FromChild::ContentBegin(mime) => shows.extend(report.output.begin(mime).map(Show::Bundle)),
-            FromChild::ContentData(bytes) => report.output.data(&bytes),
-            FromChild::ContentEnd => report.output.end(),
-            FromChild::Panic(panic) if panic.main => report.panic = Some(panic),
-            FromChild::Panic(panic) => {
-                let told = state.tell_panic.as_ref().map(|tell| tell(&panic));
-                shows.push(Show::Text(Stream::Stderr, told.unwrap_or_default()));
+            FromChild::EnvSet(errno) => state.env_answer = Some(errno),
+            FromChild::Ran { wall, cpu } => {
+                state.ran.wall = state.ran.wall.saturating_add(Duration::from_nanos(wall));
+                state.ran.cpu = state.ran.cpu.saturating_add(Duration::from_nanos(cpu));
             }
-            FromChild::Panicked => report.panicked = true,
-            FromChild::EarlyReturn => report.early_return = true,
-            FromChild::Death(death) => report.death = Some(death),
-            FromChild::Synced(number) => state.synced = number,
-            FromChild::Cwd(errno) => state.cwd_answer = Some(errno),
             FromChild::Hello => {
                 state.children += 1;
                 (state.stdout, state.stderr) = Default::default();
+                let sink = state.sink.clone();
+                state.comms.close_all(sink.as_ref(), &mut out);
                 self.tell(&ToChild::Chdir(state.cwd.clone()));
+                self.tell(&ToChild::Checkpoints(state.checkpoints));
+                for (name, value) in &state.env {
+                    self.tell(&ToChild::SetEnv(name.clone(), value.clone()));
+                }
                 if let Some(folder) = state.remove_at_end.clone() {
                     self.tell(&ToChild::RemoveAtEnd(folder));
                 }
             }
+            other => state.printed(other, &mut out),
         }
         state.frames += 1;
         self.changed.notify_all();
-        let sink = state.sink.clone().filter(|_| !shows.is_empty())?;
-        Some((sink, shows))
+        out.0
+    }
+}
+
+impl State {
+    /// What was printed, and what is known of the cell from it.
+    fn printed(&mut self, frame: FromChild, out: &mut Out) {
+        let sink = self.printed_to();
+        let State { report, stdout, stderr, questions, .. } = self;
+        match frame {
+            FromChild::Stdout(bytes) => {
+                out.extend(&sink, report.output.text_comes().map(Show::Bundle));
+                let text = stdout.decode(&bytes);
+                questions.printed(&text);
+                out.push(sink, Show::Text(Stream::Stdout, text));
+            }
+            FromChild::Stderr(bytes) => {
+                let text = stderr.decode(&bytes);
+                keep_tail(&mut report.stderr_tail, &text);
+                out.push(sink, Show::Text(Stream::Stderr, text));
+            }
+            FromChild::ContentBegin(mime) => out.extend(&sink, report.output.begin(mime).map(Show::Bundle)),
+            FromChild::ContentData(bytes) => report.output.data(&bytes),
+            FromChild::ContentEnd => {
+                report.output.end();
+                if !self.cell_runs {
+                    // No end of a cell will ask for it.
+                    out.extend(&sink, self.report.output.text_comes().map(Show::Bundle));
+                }
+            }
+            FromChild::Panic(panic) if panic.main => report.panic = Some(panic),
+            FromChild::Panic(panic) => {
+                let told = self.tell_panic.as_ref().map(|tell| tell(&panic)).unwrap_or_default();
+                out.push(sink, Show::Text(Stream::Stderr, told));
+            }
+            FromChild::Panicked => report.panicked = true,
+            FromChild::EarlyReturn => report.early_return = true,
+            FromChild::Synced(number) => self.synced = number,
+            FromChild::Cwd(errno) => self.cwd_answer = Some(errno),
+            FromChild::Death(_)
+            | FromChild::Hello
+            | FromChild::Message(..)
+            | FromChild::Ask(_)
+            | FromChild::EnvSet(_)
+            | FromChild::Ran { .. } => {}
+        }
+    }
+
+    /// Where printed text goes: while no cell runs, to whom the running callback answers.
+    fn printed_to(&self) -> Option<Arc<dyn CellSink>> {
+        let callback = self.comms.handling_sink().filter(|_| !self.cell_runs);
+        callback.or_else(|| self.sink.clone())
+    }
+}
+
+/// Something to show, and where.
+type Shown = (Arc<dyn CellSink>, Show);
+
+#[derive(Default)]
+struct Out(Vec<Shown>);
+
+impl Out {
+    fn push(&mut self, sink: Option<Arc<dyn CellSink>>, show: Show) {
+        self.0.extend(sink.map(|sink| (sink, show)));
+    }
+
+    fn extend(&mut self, sink: &Option<Arc<dyn CellSink>>, show: Option<Show>) {
+        if let Some(show) = show {
+            self.push(sink.clone(), show);
+        }
     }
 }
 
 enum Show {
     Text(Stream, String),
     Bundle(MimeBundle),
+    WithId { bundle: MimeBundle, id: String, update: bool },
+    Clear { wait: bool },
+    Comm(CommMessage),
 }
 
 /// Most of standard error that is kept for an error message, in bytes.

@@ -70,6 +70,12 @@ impl CellOutput {
         }
     }
 
+    /// The value of a final expression has come by another way. What was pending has been taken.
+    pub(crate) fn value(&mut self, bundle: MimeBundle) {
+        self.pending = bundle;
+        self.is_value = true;
+    }
+
     /// The cell is over. The last value is the cell's if it came from a final expression, which
     /// `ends_in_expression` says for those that print themselves.
     pub(crate) fn finish(mut self, ends_in_expression: bool) -> Finished {

@@ -51,7 +51,9 @@ const STATE_LOST: &str =
 /// The process that ran the cell ended in the midst of it.
 pub(crate) fn death_error(death: &Death, panic: Option<&Panic>, stderr_tail: &str) -> CellError {
     if death.interrupted {
-        return interrupted(death.restored);
+        let mut error = interrupted(death.restored);
+        error.traceback.extend(lost_threads(death));
+        return error;
     }
     let (ename, what) = match death.cause {
         Cause::Exit(code) => ("Exit", format!("the cell ended its process with exit code {code}")),
@@ -73,7 +75,30 @@ pub(crate) fn death_error(death: &Death, panic: Option<&Panic>, stderr_tail: &st
     let mut traceback = headline(ename, &what);
     let kept = if death.restored { "Variables are as they were before this cell." } else { STATE_LOST };
     traceback.push(format!("{CYAN}hint{RESET}: {kept}"));
+    traceback.extend(lost_threads(death));
     CellError { ename: ename.to_owned(), evalue: what, traceback }
+}
+
+/// The process ended while no cell ran: in a callback of the page's.
+pub(crate) fn callback_death(death: &Death) -> String {
+    let what = match death.cause {
+        _ if death.interrupted => "a callback was interrupted".to_owned(),
+        Cause::Exit(code) => format!("a callback ended its process with exit code {code}"),
+        Cause::Signal(number) => format!("a callback was ended by signal {number} ({})", signal_name(number)),
+    };
+    let kept = if death.restored { "Variables are as they were after the last cell." } else { STATE_LOST };
+    let threads = lost_threads(death).map_or_else(String::new, |text| text + "\n");
+    format!("dds: {what}. {kept}\n{threads}")
+}
+
+/// What a checkpoint cannot bring back.
+fn lost_threads(death: &Death) -> Option<String> {
+    let what = match death.threads {
+        0 => return None,
+        1 => "A thread that an earlier cell had started is gone".to_owned(),
+        n => format!("{n} threads that earlier cells had started are gone"),
+    };
+    death.restored.then(|| format!("{what}, and connections that they served: run those cells again."))
 }
 
 /// The child is gone, and with it all variables; a new one has been started.

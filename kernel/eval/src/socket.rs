@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 /// A connected pair.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -39,6 +40,25 @@ pub(crate) fn send(fd: BorrowedFd<'_>, frame: &[u8]) -> io::Result<()> {
 /// Sends one datagram, or fails with `WouldBlock` when the other side does not keep up.
 pub(crate) fn try_send(fd: BorrowedFd<'_>, frame: &[u8]) -> io::Result<()> {
     send_with(fd, frame, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+}
+
+/// Sends one datagram, waiting up to `patience` for the other side to keep up.
+pub(crate) fn send_within(fd: BorrowedFd<'_>, frame: &[u8], patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match try_send(fd, frame) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut fds = [libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
+        let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
+        // SAFETY: pointer and count are those of one array. A failure is a short wait.
+        unsafe { libc::poll(fds.as_mut_ptr(), 1, timeout) };
+    }
 }
 
 fn send_with(fd: BorrowedFd<'_>, frame: &[u8], flags: i32) -> io::Result<()> {

@@ -7,14 +7,18 @@
 
 mod cells {
     pub mod bench;
+    pub mod comms;
     pub mod compile;
+    pub mod display;
     pub mod failures;
+    pub mod input;
     pub mod language;
     pub mod lifetime;
     pub mod output;
     pub mod show;
     pub mod stage;
     pub mod state;
+    pub mod widgets;
 }
 
 use cells::stage::{Stage, Test};
@@ -44,6 +48,10 @@ fn main() {
     }
     let tests: Vec<Test> = [
         cells::output::TESTS,
+        cells::display::TESTS,
+        cells::input::TESTS,
+        cells::comms::TESTS,
+        cells::widgets::TESTS,
         cells::state::TESTS,
         cells::failures::TESTS,
         cells::language::TESTS,

@@ -8,6 +8,7 @@ mod interrupt;
 mod job;
 mod mounts;
 mod panics;
+mod prebuild;
 mod serving;
 
 use crate::kernel::install::{InstallTarget, install};
@@ -17,6 +18,7 @@ use crate::{config, demo, kernel};
 use dds_cmd::grammar::{self, Install};
 use dds_cmd::{Command, Door, ShellCommand, ShellLine};
 use dds_core::{Cancel, Config, Cx, Error, Kind, Result};
+use prebuild::Wanted;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -111,6 +113,10 @@ fn folder(line: &ShellLine) -> Result<PathBuf> {
 }
 
 fn install_kernel(r: Install, cwd: &Path, style: Style) -> Result<()> {
+    let wanted: Vec<Wanted> = r.prebuild.iter().map(|text| Wanted::parse(text)).collect::<Result<_>>()?;
+    if wanted.len() > prebuild::MAX_CRATES {
+        return Err(Error::usage(format!("--prebuild takes at most {} crates", prebuild::MAX_CRATES)));
+    }
     let target = match (r.prefix, r.sys_prefix) {
         (Some(dir), _) => InstallTarget::Prefix(cwd.join(dir)),
         (None, true) => InstallTarget::SysPrefix,
@@ -122,17 +128,33 @@ fn install_kernel(r: Install, cwd: &Path, style: Style) -> Result<()> {
         format!("installed the kernel \"Rust (dds)\" in {}", dir.display()),
         serde_json::json!({"dir": dir, "exe": exe}),
     );
-    render::outcome(&outcome.detail("start it with: jupyter lab"), style);
+    let mut outcome = outcome.detail("start it with: jupyter lab");
+    if !wanted.is_empty() {
+        let config = config::load(&config::process_env)?;
+        stand_between(&config);
+        let terminal = Arc::new(render::Terminal::new(style));
+        let built = prebuild::run(&wanted, &config, &Cx::new(cwd, terminal.clone(), interrupt::watch()));
+        terminal.finish();
+        let built = built?;
+        outcome.detail = format!("{}\n{}", built.summary, outcome.detail);
+        outcome.json["built"] = built.json["built"].clone();
+    }
+    render::outcome(&outcome, style);
     Ok(())
+}
+
+/// Has cells compiled by this program. Must be called before any thread is started.
+fn stand_between(config: &Config) {
+    if let Err(e) = dds_eval::stand_between(&config.runtime_dir.join("tools"), &config.cache_dir) {
+        tracing::warn!("cells are compiled by cargo, which takes longer: {e}");
+    }
 }
 
 /// Runs as a kernel until it is told to end, and then leaves at once: a cell that does not stop may
 /// still be running.
 fn run_kernel(file: &Path, cwd: &Path) -> Result<()> {
     let config = Arc::new(config::load(&config::process_env)?);
-    if let Err(e) = dds_eval::stand_between(&config.runtime_dir.join("tools"), &config.cache_dir) {
-        tracing::warn!("cells are compiled by cargo, which takes longer: {e}");
-    }
+    stand_between(&config);
     let uploads = config::uploads(&config::process_env);
     let history = config::history(&config::process_env);
     let cwd = cwd.to_owned();

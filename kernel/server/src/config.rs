@@ -2,7 +2,7 @@
 //! the result.
 
 use dds_app::server::UPLOADS_ENV;
-use dds_core::{Config, Error, Kind, Result, Secret};
+use dds_core::{Config, Error, Kind, PeerSettings, Result, Secret};
 use std::ffi::OsString;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,12 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// The process's own environment.
 pub fn process_env(name: &str) -> Option<OsString> {
     std::env::var_os(name)
+}
+
+/// The environment as the user's own programs should see it: without what the kernel has put on `PATH`
+/// for the compiler.
+pub fn user_env(name: &str) -> Option<OsString> {
+    if name == "PATH" { dds_eval::original_path() } else { process_env(name) }
 }
 
 /// The configuration of this process. Makes the runtime folder, mode 0700.
@@ -46,7 +52,42 @@ pub fn load(env: Env<'_>) -> Result<Config> {
         // Knows the affinity mask and the cgroup's quota.
         threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
         runtime_dir,
+        peers: peers(env),
     })
+}
+
+/// The variables that AWS's own tools read.
+const AWS: [&str; 11] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+];
+
+/// Where dvc and aws keep this user's settings.
+fn peers(env: Env<'_>) -> PeerSettings {
+    let home = path(env, "HOME");
+    let user = path(env, "XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|h| h.join(".config")));
+    let machine = text(env, "XDG_CONFIG_DIRS").and_then(|dirs| dirs.split(':').next().map(PathBuf::from));
+    let machine = machine.filter(|d| d.is_absolute()).unwrap_or_else(|| PathBuf::from("/etc/xdg"));
+    let dvc_global = path(env, "DVC_GLOBAL_CONFIG_DIR").or_else(|| user.map(|d| d.join("dvc")));
+    let dvc_system = path(env, "DVC_SYSTEM_CONFIG_DIR").unwrap_or_else(|| machine.join("dvc"));
+    PeerSettings {
+        home,
+        dvc_system: Some(dvc_system.join("config")),
+        dvc_global: dvc_global.map(|d| d.join("config")),
+        env: AWS
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), Secret::new(text(env, name)?))))
+            .collect(),
+    }
 }
 
 /// The folder in which the app server stores this visitor's uploads.
@@ -148,6 +189,8 @@ mod tests {
         assert_eq!(c.config_dir, Path::new("/home/user/.config/dds"));
         assert_eq!(c.runtime_dir, tmp.path().join("dds"));
         assert!(c.threads >= 1);
+        assert_eq!(c.peers.dvc_global.as_deref(), Some(Path::new("/home/user/.config/dvc/config")));
+        assert_eq!(c.peers.dvc_system.as_deref(), Some(Path::new("/etc/xdg/dvc/config")));
 
         let c = load_with(&[
             ("HOME", "/home/user"),

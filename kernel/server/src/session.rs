@@ -5,8 +5,10 @@
 //! Several cells may run at once (subshells), with forms beside them; the evaluator serves one at a
 //! time. Does no messaging.
 
+mod env;
 mod evaluator;
 mod exec;
+mod files;
 mod forms;
 mod notes;
 mod output;
@@ -15,6 +17,7 @@ mod run;
 mod rust_only;
 mod shell;
 mod surroundings;
+mod time;
 pub mod wiring;
 
 pub use evaluator::MakeEvaluator;
@@ -26,10 +29,11 @@ pub(crate) use progress::described as progress_text;
 
 use crate::kernel::host::{CommSender, Host, IsComplete};
 use dds_core::engine::{DataEngine, Engines, LearnEngine, MountEngine, SessionEngine};
-use dds_core::eval::{CellError, CellSink, CommDoor, Completions};
+use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator};
 use dds_core::form::FORM_COMM;
 use dds_core::lex::{Completeness, is_complete};
 use dds_core::{Cancel, Config, Cx, Error, Kind, MimeBundle, Outcome, Result, request as rq};
+use env::Environment;
 use evaluator::Rust;
 use forms::Forms;
 use serde_json::{Value, json};
@@ -45,6 +49,8 @@ pub struct Services {
     pub uploaded: AfterUpload,
     /// Where engines tell what happens beside commands.
     pub notes: Arc<Notes>,
+    /// Hands the engines new settings, for what they open from now on.
+    pub reconfigure: Box<dyn Fn(Arc<Config>) + Send + Sync>,
     /// Unmounts everything; called once.
     pub close: Box<dyn Fn() + Send + Sync>,
 }
@@ -73,6 +79,9 @@ pub struct Session {
     services: Services,
     place: Place,
     cwd: RwLock<PathBuf>,
+    /// The settings of the moment: those of the start, and what `env` has changed.
+    config: RwLock<Arc<Config>>,
+    environment: Environment,
     rust: Rust,
     forms: Forms,
     /// The cancel flags of everything that runs now.
@@ -87,6 +96,8 @@ impl Session {
         let rust = Rust::start(make)?;
         Ok(Arc::new(Self {
             cwd: RwLock::new(place.cwd.clone()),
+            config: RwLock::new(place.config.clone()),
+            environment: Environment::default(),
             services,
             place,
             rust,
@@ -102,6 +113,26 @@ impl Session {
 
     fn cwd(&self) -> PathBuf {
         self.cwd.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Uses the evaluator, in `cx.cwd` and with the session's variables.
+    fn with_rust<T>(
+        &self,
+        cx: &Cx,
+        work: impl FnOnce(&mut dyn Evaluator) -> Result<T, CellError>,
+    ) -> Result<T, CellError> {
+        self.rust.with(cx, |evaluator| {
+            let untold = self.environment.untold();
+            for (name, value) in &untold {
+                evaluator.set_env(name, value.as_deref())?;
+            }
+            self.environment.told(&untold);
+            work(evaluator)
+        })
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Cancel>> {
@@ -148,7 +179,12 @@ impl Host for Session {
     }
 
     fn complete(&self, code: &str, cursor: usize) -> Completions {
-        let around = surroundings::OnDisk { cwd: self.cwd(), learn: &*self.services.learn };
+        let around = surroundings::OnDisk {
+            cwd: self.cwd(),
+            home: self.environment.var("HOME").map(PathBuf::from),
+            programs: self.environment.var("PATH"),
+            learn: &*self.services.learn,
+        };
         dds_cmd::complete(code, cursor, &around).unwrap_or_else(|| {
             let code = rust_only::rust_only(code);
             let found =
@@ -213,7 +249,32 @@ impl SessionEngine for Session {
     }
 
     fn exec(&self, r: &rq::Exec, cx: &Cx) -> Result<Outcome> {
-        exec(&self.place.config, r, cx)
+        exec(&self.config(), r, cx)
+    }
+
+    fn export_rs(&self, r: &rq::ExportRs, cx: &Cx) -> Result<Outcome> {
+        crate::export_rs::run(r, cx)
+    }
+
+    fn env(&self, r: &rq::Env, _: &Cx) -> Result<Outcome> {
+        env::run(&self.environment, r, |config| {
+            let config = Arc::new(config);
+            *self.config.write().unwrap_or_else(PoisonError::into_inner) = config.clone();
+            (self.services.reconfigure)(config);
+        })
+    }
+
+    fn time(&self, _: &rq::Time, _: &Cx) -> Result<Outcome> {
+        // A cell's `time` is taken before it is parsed into words, see `run`.
+        Err(Error::usage("`time` measures Rust").hint("write it in a cell of its own: %dds time EXPR"))
+    }
+
+    fn doctor(&self, r: &rq::Doctor, cx: &Cx) -> Result<Outcome> {
+        crate::doctor::run(r, &self.config(), &|name| self.environment.var(name), cx)
+    }
+
+    fn cache(&self, r: &rq::Cache, cx: &Cx) -> Result<Outcome> {
+        crate::cache::run(r, &self.config(), cx)
     }
 }
 

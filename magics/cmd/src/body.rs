@@ -18,26 +18,8 @@ use toml::de::{DeTable, DeValue};
 /// Parses the words behind `%%dds` together with the body, whose first line is line `first_line`
 /// (from 1) of the cell. Errors (`Usage`) name the line and the key.
 pub fn parse(words: &[String], body: &str, first_line: usize) -> Result<CellLine> {
-    let tree = CellLine::command();
-    let Some(command) = usage::command_of(&tree, words) else { return grammar::cell(words) };
     let lines = Lines { body, first: first_line };
-    let table = DeTable::parse(body).map_err(|e| lines.toml_error(&e))?;
-    let name = command.get_name().to_owned();
-
-    let lenient = tree.clone().mut_subcommand(&name, |c| c.mut_args(|a| a.required(false)));
-    let Ok(given) = lenient.try_get_matches_from(words) else { return grammar::cell(words) };
-    let Some((_, flags)) = given.subcommand() else { return grammar::cell(words) };
-
-    let mut from_body: BTreeMap<String, (usize, Vec<String>)> = BTreeMap::new();
-    for (key, value) in table.get_ref().iter() {
-        let line = lines.number(key.span().start);
-        if name == "app" && key.get_ref().as_ref() == FIELD {
-            continue;
-        }
-        let arg = key_of(command, key.get_ref(), line)?;
-        from_body.insert(arg.get_id().to_string(), (line, values(arg, value.get_ref(), line)?));
-    }
-    let argv = rebuilt(command, &given, flags, &from_body)?;
+    let Some((argv, from_body)) = merged(words, &lines)? else { return grammar::cell(words) };
     let mut line = CellLine::try_parse_from(&argv).map_err(|e| {
         let missing = e.kind() == clap::error::ErrorKind::MissingRequiredArgument;
         let told = usage::explain(&e, Door::Cell, &argv);
@@ -55,6 +37,39 @@ pub fn parse(words: &[String], body: &str, first_line: usize) -> Result<CellLine
         form.field = fields(body, &lines)?;
     }
     Ok(line)
+}
+
+/// The one command line that says what `words` and the body say together; for a shell, which has no
+/// bodies. Errors as [`parse`]'s for the body's keys.
+pub fn as_words(words: &[String], body: &str, first_line: usize) -> Result<Vec<String>> {
+    let merged = merged(words, &Lines { body, first: first_line })?;
+    Ok(merged.map_or_else(|| words.to_vec(), |(argv, _)| argv))
+}
+
+/// The texts of each key of a body, and the line of the cell that it stands on.
+type FromBody = BTreeMap<String, (usize, Vec<String>)>;
+
+/// The words with the body's values among them; none when the words alone are wrong.
+fn merged(words: &[String], lines: &Lines<'_>) -> Result<Option<(Vec<String>, FromBody)>> {
+    let tree = CellLine::command();
+    let Some(command) = usage::command_of(&tree, words) else { return Ok(None) };
+    let table = DeTable::parse(lines.body).map_err(|e| lines.toml_error(&e))?;
+    let name = command.get_name().to_owned();
+
+    let lenient = tree.clone().mut_subcommand(&name, |c| c.mut_args(|a| a.required(false)));
+    let Ok(given) = lenient.try_get_matches_from(words) else { return Ok(None) };
+    let Some((_, flags)) = given.subcommand() else { return Ok(None) };
+
+    let mut from_body = FromBody::new();
+    for (key, value) in table.get_ref().iter() {
+        let line = lines.number(key.span().start);
+        if name == "app" && key.get_ref().as_ref() == FIELD {
+            continue;
+        }
+        let arg = key_of(command, key.get_ref(), line)?;
+        from_body.insert(arg.get_id().to_string(), (line, values(arg, value.get_ref(), line)?));
+    }
+    Ok(Some((rebuilt(command, &given, flags, &from_body)?, from_body)))
 }
 
 /// The key of a form's fields: the one part of a body that is no flag.
@@ -163,7 +178,7 @@ fn rebuilt(
     command: &Command,
     given: &ArgMatches,
     flags: &ArgMatches,
-    body: &BTreeMap<String, (usize, Vec<String>)>,
+    body: &FromBody,
 ) -> Result<Vec<String>> {
     let mut argv = Vec::new();
     if let Some(dir) = given.get_one::<String>("in_dir") {

@@ -5,7 +5,7 @@
 
 use crate::argument::{self, Takes};
 use crate::grammar::Door;
-use crate::{body, help, words};
+use crate::{body, help, raw, words};
 use clap::{Arg, Command};
 use dds_core::eval::{Completion, Completions};
 use dds_core::lex::{Role, boundaries};
@@ -17,6 +17,8 @@ pub trait Surroundings {
     fn paths(&self, partial: &str) -> Vec<String>;
     /// Names of data sets and models.
     fn names(&self) -> Vec<String>;
+    /// Programs of this machine that begin with `partial`.
+    fn programs(&self, partial: &str) -> Vec<String>;
 }
 
 /// Most items of one answer.
@@ -34,14 +36,17 @@ pub(crate) enum Place<'a> {
     Line { text: &'a str, start: usize },
     /// In a body: the command's words, and the text of the body's line up to the cursor.
     Body { head: &'a str, text: &'a str, start: usize },
+    /// In a shell line: its text behind the `!`, up to the cursor.
+    Shell { text: &'a str, start: usize },
 }
 
-/// Completions at `cursor`, in characters; none when the cursor is in Rust or in a shell line.
+/// Completions at `cursor`, in characters; none when the cursor is in Rust.
 pub fn complete(code: &str, cursor: usize, around: &dyn Surroundings) -> Option<Completions> {
     let cursor = byte_of(code, cursor);
     let items = match place(code, cursor)? {
         Place::Line { text, start } => in_line(text, start, around),
         Place::Body { head, text, start } => in_body(head, text, start, around),
+        Place::Shell { text, start } => Some(in_shell(text, start, around)),
     };
     let (start, mut items) = items.unwrap_or((cursor, Vec::new()));
     items.truncate(MAX_ITEMS);
@@ -49,7 +54,7 @@ pub fn complete(code: &str, cursor: usize, around: &dyn Surroundings) -> Option<
     Some(Completions { start: chars(start), end: chars(cursor), items })
 }
 
-/// Where in a command the byte `cursor` is; none in Rust and shell lines.
+/// Where in a command the byte `cursor` is; none in Rust, also in the Rust that `time` measures.
 pub(crate) fn place(code: &str, cursor: usize) -> Option<Place<'_>> {
     let lines = boundaries(code);
     let at = lines.iter().rposition(|l| l.start <= cursor)?;
@@ -61,6 +66,11 @@ pub(crate) fn place(code: &str, cursor: usize) -> Option<Place<'_>> {
     let first = lines.get(head)?;
     let first_text = code.get(first.start..first.end)?;
     let magic = first_text.trim_start();
+    if first.role == Role::Shell {
+        let start = first.start + (first_text.len() - magic.len()) + 1;
+        let text = (cursor <= line.end).then(|| code.get(start..cursor)).flatten()?;
+        return Some(Place::Shell { text, start });
+    }
     if first.role != Role::Magic {
         // A lone `%`, `%d` … before it is a word that the lexer knows.
         let typed = code.get(first.start..cursor)?;
@@ -70,6 +80,10 @@ pub(crate) fn place(code: &str, cursor: usize) -> Option<Place<'_>> {
             .then_some(Place::Line { text: typed, start: first.start });
     }
     let below = cursor > line.end;
+    if raw::rust_of_line(first_text).is_some_and(|at| cursor > first.end || cursor >= first.start + at.max(1))
+    {
+        return None;
+    }
     if magic.starts_with("%%") && (head != at || below) {
         let start = if below { cursor } else { line.start };
         return Some(Place::Body { head: first_text, text: code.get(start..cursor)?, start });
@@ -245,6 +259,31 @@ fn in_body(head: &str, text: &str, start: usize, around: &dyn Surroundings) -> O
         .filter(|c| open || text_value || c.text.starts_with(given))
         .collect();
     Some((start + text.len() - given.len(), items))
+}
+
+/// A shell line: programs where a command begins, paths elsewhere.
+fn in_shell(text: &str, start: usize, around: &dyn Surroundings) -> Found {
+    let flat = text.replace("\\\n", "  ");
+    let command = flat.rfind(['|', ';', '&', '(', '`']).map_or(0, |at| at + 1);
+    let mut typed = words::typed_in_shell(flat.get(command..).unwrap_or_default());
+    let last = typed.pop().unwrap_or_default();
+    // Behind a redirection stands a file, and the word begins after it.
+    let cut = last.text.rfind(['>', '<', '=']).map_or(0, |at| at + 1);
+    let partial = last.text.get(cut..).unwrap_or_default();
+    let assigns = |w: &words::Typed| w.text.contains('=');
+    let program = cut == 0 && typed.iter().all(assigns) && !partial.contains('/');
+    let mut items: Vec<Completion> = Vec::new();
+    if program {
+        items.extend(around.programs(partial).iter().map(|p| item(p, "program", "")));
+    } else {
+        items.extend(around.paths(partial).iter().map(|p| item(p, "path", "")));
+    }
+    let kept = last.text.get(..cut).unwrap_or_default();
+    let items = items
+        .into_iter()
+        .map(|c| Completion { text: format!("{kept}{}", words::quoted_for_shell(&c.text, last.quote)), ..c })
+        .collect();
+    (start + command + last.start, items)
 }
 
 fn item(text: &str, kind: &str, signature: &str) -> Completion {

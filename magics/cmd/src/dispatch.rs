@@ -27,6 +27,9 @@ pub fn run(command: &Command, door: Door, engines: &Engines<'_>, cx: &Cx) -> Res
         Command::Load(r) => learn.load(r, cx),
         Command::Predict(r) => learn.predict(r, cx),
         Command::Exec(r) => session.exec(r, cx),
+        Command::ExportRs(r) => session.export_rs(r, cx),
+        Command::Doctor(r) => session.doctor(r, cx),
+        Command::Cache(r) => session.cache(r, cx),
         Command::Help(r) => help::help(door, r.command.as_deref()),
     }
 }
@@ -39,6 +42,8 @@ pub fn run_cell(line: &CellLine, engines: &Engines<'_>, cx: &Cx) -> Result<Outco
         Some(CellCommand::Common(command)) => run(command, Door::Cell, engines, cx),
         Some(CellCommand::App(form)) => engines.session.form(form, cx),
         Some(CellCommand::Cd(r)) => engines.session.cd(&r.dir, cx),
+        Some(CellCommand::Env(r)) => engines.session.env(r, cx),
+        Some(CellCommand::Time(r)) => engines.session.time(r, cx),
     }
 }
 

@@ -55,6 +55,9 @@ pub enum Command {
     Load(rq::Load),
     Predict(rq::Predict),
     Exec(rq::Exec),
+    ExportRs(rq::ExportRs),
+    Doctor(rq::Doctor),
+    Cache(rq::Cache),
     Help(Help),
 }
 
@@ -80,6 +83,9 @@ impl Command {
             Command::Load(_) => "load",
             Command::Predict(_) => "predict",
             Command::Exec(_) => "exec",
+            Command::ExportRs(_) => "export-rs",
+            Command::Doctor(_) => "doctor",
+            Command::Cache(_) => "cache",
             Command::Help(_) => "help",
         }
     }
@@ -106,6 +112,8 @@ pub enum CellCommand {
     Common(Command),
     App(rq::FormCell),
     Cd(Cd),
+    Env(rq::Env),
+    Time(rq::Time),
 }
 
 impl CellCommand {
@@ -115,6 +123,8 @@ impl CellCommand {
             CellCommand::Common(command) => command.name(),
             CellCommand::App(_) => "app",
             CellCommand::Cd(_) => "cd",
+            CellCommand::Env(_) => "env",
+            CellCommand::Time(_) => "time",
         }
     }
 }
@@ -196,6 +206,9 @@ pub struct Install {
     /// Into the active Python environment (VIRTUAL_ENV or CONDA_PREFIX)
     #[arg(long)]
     pub sys_prefix: bool,
+    /// Compile these crates too, so that the first `:dep` does not wait: ndarray,polars@0.49
+    #[arg(long, value_name = "CRATES", value_delimiter = ',')]
+    pub prebuild: Vec<String>,
 }
 
 /// Run as a Jupyter kernel; front ends call this

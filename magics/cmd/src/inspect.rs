@@ -14,6 +14,7 @@ pub fn inspect(code: &str, cursor: usize) -> Option<MimeBundle> {
     let end = cursor + rest.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(rest.len());
     let tree = Door::Cell.tree();
     let (head, asked) = match place(code, end)? {
+        Place::Shell { .. } => return None,
         Place::Line { text, .. } => {
             let flat = text.replace("\\\n", "  ");
             let all: Vec<String> = words::typed(&flat).into_iter().skip(1).map(|w| w.text).collect();

@@ -15,6 +15,7 @@ pub mod grammar;
 pub mod help;
 pub mod inspect;
 pub mod nearest;
+pub mod raw;
 pub mod split;
 pub mod theme;
 pub mod usage;

@@ -18,8 +18,9 @@ pub const THEMES: &[Theme] = &[
         commands: &["data", "batch", "probe", "confusion", "top-losses", "export", "load", "predict"],
     },
     Theme { title: "Runs", commands: &["job"] },
-    Theme { title: "Publish", commands: &["app", "exec", "serve"] },
-    Theme { title: "Other", commands: &["cd", "help", "demo", "install", "kernel"] },
+    Theme { title: "Publish", commands: &["app", "exec", "export-rs", "serve"] },
+    Theme { title: "Session", commands: &["cd", "env", "time"] },
+    Theme { title: "Other", commands: &["help", "doctor", "cache", "demo", "install", "kernel"] },
 ];
 
 /// Examples of a command, without the prompt; the first one stands in the overview. An example of
@@ -60,10 +61,21 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "exec" => &["exec birds.ipynb --out done.ipynb"],
         "serve" => &["serve photos --port 8787"],
         "job" => &["job run birds.json", "job run birds.json --plan"],
+        "export-rs" => &["export-rs birds.ipynb birds-rs"],
+        "env" => &["env RUST_BACKTRACE=1", "env PATH", "env --unset RUST_BACKTRACE", "env"],
+        "time" => &[
+            "time (1..1_000_000_u64).sum::<u64>()",
+            "time --runs 20 data.iter().max()",
+            "time\nlet mut v: Vec<u64> = (0..1_000_000).rev().collect();\nv.sort();",
+        ],
+        "doctor" => &["doctor"],
+        "cache" => {
+            &["cache", "cache --prune --older-than 30d", "cache --prune --max-size 5GB", "cache --verify"]
+        }
         "cd" => &["cd photos"],
         "help" => &["help show"],
         "demo" => &["demo --exit --report report.json"],
-        "install" => &["install --sys-prefix"],
+        "install" => &["install", "install --sys-prefix", "install --prebuild ndarray,plotters"],
         "kernel" => &["kernel connection.json"],
         _ => &[],
     }
@@ -105,6 +117,8 @@ mod tests {
                 assert!(!examples.is_empty(), "{} has no example", c.get_name());
                 for example in examples {
                     match (door, example.split_once('\n')) {
+                        // Its body is Rust.
+                        (Door::Cell, Some(("time", _))) => {}
                         (Door::Cell, Some((head, text))) => {
                             let words = shlex::split(head).unwrap();
                             body::parse(&words, text, 2).unwrap();

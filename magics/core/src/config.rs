@@ -1,6 +1,7 @@
 //! What the libraries need to know about machine and user; read once by the binary.
 
 use crate::Secret;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Settings handed to every engine.
@@ -22,4 +23,23 @@ pub struct Config {
     pub dagshub_login: Option<(String, Secret)>,
     /// Threads for computing; the cgroup's quota or the number of cores.
     pub threads: usize,
+    pub peers: PeerSettings,
+}
+
+/// Where the programs beside us (dvc, aws, ssh, git) keep a person's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerSettings {
+    pub home: Option<PathBuf>,
+    /// DVC's own configuration files outside repositories: the machine's, then the user's.
+    pub dvc_system: Option<PathBuf>,
+    pub dvc_global: Option<PathBuf>,
+    /// The `AWS_*` variables of the environment, and what else names credentials.
+    pub env: BTreeMap<String, Secret>,
+}
+
+impl PeerSettings {
+    /// A variable that is set and not empty.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(Secret::expose).filter(|v| !v.is_empty())
+    }
 }

@@ -43,6 +43,16 @@ pub trait SessionEngine: Send + Sync {
     fn cd(&self, dir: &str, cx: &Cx) -> Result<Outcome>;
     /// Runs a notebook in a kernel of its own.
     fn exec(&self, r: &rq::Exec, cx: &Cx) -> Result<Outcome>;
+    /// Writes a notebook's Rust as a Cargo project.
+    fn export_rs(&self, r: &rq::ExportRs, cx: &Cx) -> Result<Outcome>;
+    /// Shows and changes the environment of kernel, cells and commands.
+    fn env(&self, r: &rq::Env, cx: &Cx) -> Result<Outcome>;
+    /// Measures a Rust expression.
+    fn time(&self, r: &rq::Time, cx: &Cx) -> Result<Outcome>;
+    /// Checks the installation; `"ok": false` in the result when something needed is broken.
+    fn doctor(&self, r: &rq::Doctor, cx: &Cx) -> Result<Outcome>;
+    /// Shows, prunes and verifies the caches of this user.
+    fn cache(&self, r: &rq::Cache, cx: &Cx) -> Result<Outcome>;
 }
 
 /// All engines of one session.

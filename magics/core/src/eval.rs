@@ -3,6 +3,7 @@
 use crate::{Cx, Error, Kind, MimeBundle, Result};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Which stream a piece of output belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,8 @@ pub enum CommKind {
 pub trait CommDoor: Send + Sync {
     /// Targets that the cells have registered, which the front end may open.
     fn targets(&self) -> Vec<String>;
-    /// Hands a message over and returns; what a callback prints or shows goes to `sink`.
+    /// Hands a message over and returns; what a callback prints or shows goes to `sink`. The message
+    /// counts as handled, and the front end is told so, when the last reference to `sink` is dropped.
     ///
     /// # Errors
     /// `Unavailable` when the process of the cells is gone, `Limit` when too much waits for it.
@@ -76,6 +78,14 @@ pub trait Known: Send + Sync {
     fn complete(&self, code: &str, cursor: usize) -> Completions;
     /// As [`Evaluator::inspect`].
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle>;
+}
+
+/// Time that compiled code has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunTime {
+    pub wall: Duration,
+    /// Of all threads together.
+    pub cpu: Duration,
 }
 
 /// A cell that failed, in the words of Jupyter's `error` message.
@@ -133,6 +143,11 @@ pub trait Evaluator: Send {
     fn set_env(&mut self, name: &str, value: Option<&str>) -> Result<(), CellError> {
         let _ = (name, value);
         Ok(())
+    }
+
+    /// How long code of the user's has run since this was last asked; none when it is not measured.
+    fn take_run_time(&mut self) -> Option<RunTime> {
+        None
     }
 
     /// Answers from what is known while the evaluator is busy; none when it keeps no such knowledge.

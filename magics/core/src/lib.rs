@@ -23,7 +23,7 @@ pub mod source;
 pub mod table;
 pub mod timestamp;
 
-pub use config::Config;
+pub use config::{Config, PeerSettings};
 pub use cx::{Cancel, Cx, Progress, Sink, Unit};
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};

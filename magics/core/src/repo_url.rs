@@ -1,5 +1,7 @@
-//! Where a repository is: `http(s)://HOST[:PORT]/OWNER/REPO[@REV]`, `dagshub://OWNER/REPO[@REV]`
-//! or a local folder, each optionally followed by `:PATH` where a command takes a file.
+//! Where a repository is: `http(s)://HOST[:PORT]/OWNER/REPO[@REV]`, `dagshub://OWNER/REPO[@REV]`,
+//! a Git repository on another machine (`https://HOST/….git[@REV]`, `ssh://HOST/….git[@REV]`,
+//! `USER@HOST:….git[@REV]`) or a local folder, each optionally followed by `:PATH` where a command takes a
+//! file.
 
 use crate::{Error, RepoPath, Result, Secret};
 use std::fmt;
@@ -12,6 +14,8 @@ pub enum RepoUrl {
     Hub { base: String, owner: String, repo: String, rev: Option<String>, credentials: Option<Credentials> },
     /// `dagshub://OWNER/REPO`: the host comes from the configuration.
     DagsHub { owner: String, repo: String, rev: Option<String> },
+    /// A Git repository on another machine. `url` is what `git` takes, without credentials.
+    Git { url: String, rev: Option<String>, credentials: Option<Credentials> },
     /// A Git working tree or a bare repository on this machine.
     Local { path: PathBuf, rev: Option<String> },
 }
@@ -32,14 +36,28 @@ impl RepoUrl {
         let text = text.trim();
         let lower = text.to_ascii_lowercase();
         if lower.starts_with("http://") || lower.starts_with("https://") {
-            return parse_hub(text);
+            return match split_git(text) {
+                Some((url, rev)) => parse_git_http(text, url, rev),
+                None => parse_hub(text),
+            };
         }
+        if lower.starts_with("ssh://") {
+            return parse_git_ssh(text);
+        }
+        if is_scp_like(text) {
+            return parse_git_scp(text);
+        }
+        let text = match lower.strip_prefix("file://") {
+            Some(path) if path.starts_with('/') => text.get("file://".len()..).unwrap_or_default(),
+            _ => text,
+        };
+        let lower = text.to_ascii_lowercase();
         if lower.starts_with("dagshub://") {
             let (owner, repo, rev) = owner_repo_rev(text, &text["dagshub://".len()..])?;
             return Ok(Self::DagsHub { owner, repo, rev });
         }
         if text.contains("://") || lower.starts_with("ext::") {
-            return Err(bad(text, "its scheme is not one of http, https, dagshub"));
+            return Err(bad(text, "its scheme is not one of http, https, ssh, file, dagshub"));
         }
         if text.is_empty() {
             return Err(bad(text, "it is empty"));
@@ -58,7 +76,10 @@ impl RepoUrl {
 
     pub fn rev(&self) -> Option<&str> {
         match self {
-            Self::Hub { rev, .. } | Self::DagsHub { rev, .. } | Self::Local { rev, .. } => rev.as_deref(),
+            Self::Hub { rev, .. }
+            | Self::DagsHub { rev, .. }
+            | Self::Git { rev, .. }
+            | Self::Local { rev, .. } => rev.as_deref(),
         }
     }
 
@@ -66,11 +87,43 @@ impl RepoUrl {
     pub fn at(&self, revision: impl Into<String>) -> Self {
         let mut url = self.clone();
         match &mut url {
-            Self::Hub { rev, .. } | Self::DagsHub { rev, .. } | Self::Local { rev, .. } => {
-                *rev = Some(revision.into())
-            }
+            Self::Hub { rev, .. }
+            | Self::DagsHub { rev, .. }
+            | Self::Git { rev, .. }
+            | Self::Local { rev, .. } => *rev = Some(revision.into()),
         }
         url
+    }
+
+    /// The same repository with an access token, where a token has a place; `dagshub_host` is the
+    /// configured host.
+    pub fn with_token(self, token: &Secret, dagshub_host: &str) -> Self {
+        if token.is_empty() {
+            return self;
+        }
+        let credentials = Some(Credentials { user: String::new(), password: token.clone() });
+        match self {
+            Self::Hub { base, owner, repo, rev, .. } => Self::Hub { base, owner, repo, rev, credentials },
+            Self::DagsHub { owner, repo, rev } => Self::Hub {
+                base: dagshub_host.trim_end_matches('/').to_owned(),
+                owner,
+                repo,
+                rev,
+                credentials,
+            },
+            Self::Git { url, rev, .. } if url.starts_with("http") => Self::Git { url, rev, credentials },
+            other => other,
+        }
+    }
+
+    /// The repository without revision and credentials.
+    pub fn plain(&self) -> String {
+        match self {
+            Self::Hub { base, owner, repo, .. } => format!("{base}/{owner}/{repo}"),
+            Self::DagsHub { owner, repo, .. } => format!("dagshub://{owner}/{repo}"),
+            Self::Git { url, .. } => url.clone(),
+            Self::Local { path, .. } => path.display().to_string(),
+        }
     }
 }
 
@@ -84,7 +137,7 @@ pub struct RepoTarget {
 impl RepoTarget {
     /// Whether `text` names a repository by URL rather than a file of this machine.
     pub fn looks_like_url(text: &str) -> bool {
-        text.contains("://")
+        text.contains("://") || is_scp_like(text)
     }
 
     pub fn parse(text: &str) -> Result<Self> {
@@ -101,6 +154,13 @@ impl RepoTarget {
                     None => (text, ""),
                 }
             }
+            None if is_scp_like(text) => {
+                let after_host = text.find(':').map_or(0, |at| at + 1);
+                match text[after_host..].split_once(':') {
+                    Some((before, path)) => (&text[..after_host + before.len()], path),
+                    None => (text, ""),
+                }
+            }
             None => match text.rsplit_once(':') {
                 Some((dir, path)) if !dir.is_empty() => (dir, path),
                 _ => (text, ""),
@@ -110,11 +170,90 @@ impl RepoTarget {
     }
 }
 
-fn parse_hub(text: &str) -> Result<RepoUrl> {
-    let Some((scheme, rest)) = text.split_once("://") else { return Err(bad(text, "it has no scheme")) };
+/// `….git` and what stands behind its `@`; none when the path does not end so.
+fn split_git(text: &str) -> Option<(&str, Option<&str>)> {
+    let path = text.find("://").map_or(0, |at| at + 3);
+    let end = path + text[path..].find('/')?;
+    let trimmed = text.trim_end_matches('/');
+    if trimmed.len() > end && trimmed.ends_with(".git") {
+        return Some((trimmed, None));
+    }
+    let at = end + text[end..].find(".git@")? + ".git".len();
+    Some((&text[..at], Some(&text[at + 1..])))
+}
+
+/// `USER@HOST:PATH.git`, as `scp` writes it.
+fn is_scp_like(text: &str) -> bool {
+    let Some((authority, path)) = text.split_once(':') else { return false };
+    let plain = |t: &str| !t.is_empty() && t.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let named = authority.split_once('@').is_some_and(|(user, host)| plain(user) && plain(host));
+    named && (path.ends_with(".git") || path.contains(".git@") || path.contains(".git:"))
+}
+
+fn parse_git_http(text: &str, url: &str, rev: Option<&str>) -> Result<RepoUrl> {
+    let (scheme, authority, path) = http_parts(text, url)?;
+    let (credentials, host) = host_and_credentials(text, authority)?;
+    let path = git_path(text, path)?;
+    let rev = rev.map(|r| checked(text, r)).transpose()?;
+    Ok(RepoUrl::Git { url: format!("{scheme}://{host}/{path}"), rev, credentials })
+}
+
+fn parse_git_ssh(text: &str) -> Result<RepoUrl> {
+    let (url, rev) = split_git(text).ok_or_else(|| bad(text, "its path does not end with .git"))?;
+    let (scheme, authority, path) = http_parts(text, url)?;
+    let (user, address) = match authority.rsplit_once('@') {
+        Some((user, address)) => (Some(user), address),
+        None => (None, authority),
+    };
+    let (host, port) = address.split_once(':').map_or((address, None), |(h, p)| (h, Some(p)));
+    let plain = |t: &str| {
+        !t.is_empty()
+            && !t.starts_with('-')
+            && t.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    if !plain(host) || user.is_some_and(|u| !plain(u)) || port.is_some_and(|p| p.parse::<u16>().is_err()) {
+        return Err(bad(text, "its user or host is not a plain name"));
+    }
+    let path = git_path(text, path)?;
+    let rev = rev.map(|r| checked(text, r)).transpose()?;
+    Ok(RepoUrl::Git { url: format!("{scheme}://{authority}/{path}"), rev, credentials: None })
+}
+
+fn parse_git_scp(text: &str) -> Result<RepoUrl> {
+    let (authority, rest) = text.split_once(':').ok_or_else(|| bad(text, "it has no path"))?;
+    let (path, rev) = match rest.split_once(".git@") {
+        Some((path, rev)) => (format!("{path}.git"), Some(checked(text, rev)?)),
+        None => (rest.to_owned(), None),
+    };
+    if authority.starts_with('-') || authority.contains("@-") || path.starts_with('-') {
+        return Err(bad(text, "its user, host or path begins with '-'"));
+    }
+    if !path.ends_with(".git") {
+        return Err(bad(text, "its path does not end with .git"));
+    }
+    let path = git_path(text, &path)?;
+    Ok(RepoUrl::Git { url: format!("{authority}:{path}"), rev, credentials: None })
+}
+
+/// The path of a Git repository on another machine.
+fn git_path(text: &str, path: &str) -> Result<String> {
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "?#\\@".contains(c);
+    if path.contains(odd) || path.split('/').any(|part| part == ".." || part.starts_with('-')) {
+        return Err(bad(text, "its path is not one of a repository"));
+    }
+    Ok(path.to_owned())
+}
+
+/// Scheme in lower case, authority, path.
+fn http_parts<'a>(text: &str, url: &'a str) -> Result<(String, &'a str, &'a str)> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Err(bad(text, "it has no scheme")) };
     let Some((authority, path)) = rest.split_once('/') else {
         return Err(bad(text, "OWNER/REPO is missing after the host"));
     };
+    Ok((scheme.to_ascii_lowercase(), authority, path))
+}
+
+fn host_and_credentials<'a>(text: &str, authority: &'a str) -> Result<(Option<Credentials>, &'a str)> {
     let (userinfo, host) = match authority.rsplit_once('@') {
         Some((u, h)) => (Some(u), h),
         None => (None, authority),
@@ -129,14 +268,14 @@ fn parse_hub(text: &str) -> Result<RepoUrl> {
         let (user, password) = u.split_once(':').unwrap_or((u, ""));
         Credentials { user: user.to_owned(), password: Secret::new(password) }
     });
+    Ok((credentials, host))
+}
+
+fn parse_hub(text: &str) -> Result<RepoUrl> {
+    let (scheme, authority, path) = http_parts(text, text)?;
+    let (credentials, host) = host_and_credentials(text, authority)?;
     let (owner, repo, rev) = owner_repo_rev(text, path)?;
-    Ok(RepoUrl::Hub {
-        base: format!("{}://{host}", scheme.to_ascii_lowercase()),
-        owner,
-        repo,
-        rev,
-        credentials,
-    })
+    Ok(RepoUrl::Hub { base: format!("{scheme}://{host}"), owner, repo, rev, credentials })
 }
 
 fn owner_repo_rev(text: &str, path: &str) -> Result<(String, String, Option<String>)> {
@@ -187,7 +326,7 @@ fn bad(text: &str, why: &str) -> Error {
         shown != text && why.starts_with('"') && !shown.contains(why.split('"').nth(1).unwrap_or(""));
     let why = if hidden { "a part of it is not a name" } else { why };
     Error::usage(format!("not a repository URL: {shown:?}: {why}"))
-        .hint("write http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or the path of a local Git repository")
+        .hint("write http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV], https://HOST/PATH.git[@REV], USER@HOST:PATH.git[@REV] or the path of a local Git repository")
 }
 
 /// Whether `text` is `HOST/OWNER/REPO` with a host that no user name looks like: an address, `localhost`
@@ -204,11 +343,7 @@ fn is_plain(text: &str) -> bool {
 impl fmt::Display for RepoUrl {
     /// The URL without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hub { base, owner, repo, .. } => write!(f, "{base}/{owner}/{repo}")?,
-            Self::DagsHub { owner, repo, .. } => write!(f, "dagshub://{owner}/{repo}")?,
-            Self::Local { path, .. } => write!(f, "{}", path.display())?,
-        }
+        f.write_str(&self.plain())?;
         match self.rev() {
             Some(rev) => write!(f, "@{rev}"),
             None => Ok(()),
@@ -278,7 +413,18 @@ mod tests {
             "http://h/o/--upload-pack=x",
             "http://h/o/r@-f",
             "ext::sh -c id",
-            "file:///etc",
+            "file://host/etc",
+            "git://h/o/r.git",
+            "ssh://-oProxyCommand=id/r.git",
+            "ssh://h/-x.git",
+            "ssh://h/r",
+            "-oX@h:r.git",
+            "a@-h:r.git",
+            "a@h:-r.git",
+            "https://h/o/r.git@-f",
+            "https://h/o/../r.git",
+            "https://h/o r.git",
+            "https://h/r.git@",
             "ftp://h/o/r",
             "http://h",
             "http://h/o",
@@ -293,6 +439,40 @@ mod tests {
         ] {
             assert!(RepoUrl::parse(t).is_err(), "{t}");
         }
+    }
+
+    #[test]
+    fn git_repositories_on_other_machines() {
+        for (text, url, rev) in [
+            ("https://h.example/a/b/c.git", "https://h.example/a/b/c.git", None),
+            ("HTTP://u:s3cret@h:80/r.git@v1.0", "http://h:80/r.git", Some("v1.0")),
+            ("https://h/r.git/", "https://h/r.git", None),
+            ("ssh://git@h:22/o/r.git@feature/x", "ssh://git@h:22/o/r.git", Some("feature/x")),
+            ("git@h.example:o/r.git", "git@h.example:o/r.git", None),
+            ("git@h:o/r.git@main", "git@h:o/r.git", Some("main")),
+        ] {
+            let parsed = RepoUrl::parse(text).unwrap();
+            let RepoUrl::Git { url: got, .. } = &parsed else { panic!("{text}: {parsed:?}") };
+            assert_eq!((got.as_str(), parsed.rev()), (url, rev), "{text}");
+            assert!(RepoTarget::looks_like_url(text));
+            assert!(!format!("{parsed} {parsed:?}").contains("s3cret"));
+            let with_path = RepoTarget::parse(&format!("{text}:a/b c.jpg")).unwrap();
+            assert_eq!((with_path.url, with_path.path.as_str()), (parsed, "a/b c.jpg"), "{text}");
+        }
+        assert_eq!(
+            RepoUrl::parse("file:///a b/r@x").unwrap(),
+            RepoUrl::Local { path: "/a b/r".into(), rev: Some("x".into()) }
+        );
+        for (text, hub) in [("https://h/o/r", true), ("https://h/o/r.git2", true), ("./x:y.git", false)] {
+            let parsed = RepoUrl::parse(text).unwrap();
+            assert_eq!(matches!(parsed, RepoUrl::Hub { .. }), hub, "{text}");
+        }
+        let e = RepoUrl::parse("https://user:s3cret@h/o/../r.git").unwrap_err();
+        assert!(!format!("{e:?}").contains("s3cret"), "{e}");
+        let token = RepoUrl::parse("https://h/r.git").unwrap().with_token(&Secret::new("t0ken"), "https://x");
+        assert!(
+            matches!(&token, RepoUrl::Git { credentials: Some(c), .. } if c.password.expose() == "t0ken")
+        );
     }
 
     #[test]

@@ -353,3 +353,68 @@ pub struct Exec {
     #[arg(long)]
     pub allow_errors: bool,
 }
+
+/// Write a notebook's Rust as a Cargo project that builds
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExportRs {
+    /// The notebook
+    pub notebook: String,
+    /// Folder of the project; made when missing
+    pub dir: String,
+    /// Name of the package; by default the notebook's
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Replace files that are there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Show or set environment variables of cells, commands and shell lines
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Env {
+    /// NAME=VALUE sets a variable, NAME shows it; without any, lists what was set here
+    pub vars: Vec<String>,
+    /// Remove this variable
+    #[arg(long, value_name = "NAME")]
+    pub unset: Vec<String>,
+}
+
+/// Measure Rust: an expression, again and again, or once the rest of a cell (`%%dds time`)
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Time {
+    /// How many measurements an expression gets; the median is shown
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub runs: usize,
+    /// The expression, as it stands: quotes and braces are Rust's
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub expr: Vec<String>,
+}
+
+/// Check that everything a notebook needs is there, and say how to mend what is not
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Doctor {}
+
+/// Show what the caches hold; check or prune them
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// Remove what was not used for longest: everything, or what the other flags say
+    #[arg(long)]
+    pub prune: bool,
+    /// With --prune: only what was not used for this long, such as 12h, 30d or 4w
+    #[arg(long, value_name = "AGE")]
+    pub older_than: Option<String>,
+    /// With --prune: only as much as is needed to hold this size, such as 500MB or 5GB
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<String>,
+    /// Read every blob again and remove those whose bytes are damaged
+    #[arg(long)]
+    pub verify: bool,
+    /// Only this cache; may be given more than once
+    #[arg(long, value_name = "NAME", value_parser = ["blobs", "features", "cells", "deps", "rt"])]
+    pub only: Vec<String>,
+}

@@ -3,12 +3,14 @@
 
 pub mod api;
 pub mod faulty;
+pub mod fetch;
 pub mod http;
 pub mod hub;
 pub mod memory;
 pub mod transport;
 
-pub use hub::{Auth, HubClient, Retry};
+pub use fetch::Retry;
+pub use hub::{Auth, HubClient};
 pub use transport::Transport;
 
 #[cfg(test)]

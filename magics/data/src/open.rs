@@ -4,19 +4,24 @@
 //! an upload of our own becomes visible. A commit given by its hash stays.
 
 mod big;
+mod fetching;
 mod hub;
 mod local;
 mod prefetch;
+mod upstream;
 
+use crate::client::fetch::is_private;
 use crate::client::{Auth, HubClient};
+use crate::repository::{Origin, Outside, Repository};
 use crate::store::BlobStore;
-use dds_core::{Config, Cx, Entry, Error, RepoPath, RepoUrl, Result, Secret, Source};
+use dds_core::{Config, Cx, Entry, Error, Kind, RepoPath, RepoUrl, Result, Secret, Source};
 use hub::Hub;
 use local::Local;
 use std::ops::Range;
 use std::sync::Arc;
+use upstream::Upstream;
 
-pub use hub::Settings;
+pub use fetching::Settings;
 
 /// A repository at a commit. Cheap to share; all methods may be called from any thread.
 pub struct Repo {
@@ -25,8 +30,8 @@ pub struct Repo {
 }
 
 enum Inner {
-    Hub(Hub),
-    Local(Local),
+    Hub(Box<Hub>),
+    Local(Box<Local>),
 }
 
 /// Opens a repository and pins its revision: without one, the tip of the default branch.
@@ -36,14 +41,35 @@ pub fn open(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<dyn Source>> 
     Ok(open_repo(url, config, cx)?)
 }
 
+/// What a repository on this machine may use beside itself.
+pub fn outside(config: &Config, origin: Origin) -> Outside {
+    let cache = BlobStore::new(config.cache_dir.join("blobs"));
+    Outside { config: Arc::new(config.clone()), cache, origin }
+}
+
 /// As [`open`], for callers that need the concrete type.
 pub fn open_repo(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<Repo>> {
     let inner = match url {
-        RepoUrl::Local { path, rev } => Inner::Local(Local::open(&cx.absolute(path), rev.as_deref())?),
+        RepoUrl::Local { path, rev } => {
+            let outside = outside(config, Origin::Here);
+            let repository = Repository::open_with(&cx.absolute(path), Some(outside.clone()), None)?;
+            let local = Local::open(repository, rev.as_deref(), outside.cache, Settings::default(), cx)?;
+            Inner::Local(Box::new(local))
+        }
+        RepoUrl::Git { url: address, rev, credentials } => {
+            let upstream = Upstream::open(address, rev.as_deref(), credentials.as_ref(), config, cx)?;
+            let outside = outside(config, Origin::Elsewhere { public: is_public(address) });
+            let cache = outside.cache.clone();
+            let dir = upstream.dir().to_owned();
+            let repository = Repository::open_with(&dir, Some(outside), Some(Arc::new(upstream)))?;
+            let local = Local::open(repository, rev.as_deref(), cache, Settings::default(), cx);
+            Inner::Local(Box::new(local.map_err(|e| about(e, address))?))
+        }
         RepoUrl::Hub { .. } | RepoUrl::DagsHub { .. } => {
             let client = connect(url, config)?;
             let cache = BlobStore::new(config.cache_dir.join("blobs"));
-            Inner::Hub(Hub::open(client, &plain(url), url.rev(), cache, Settings::default(), cx)?)
+            let hub = Hub::open(client, &url.plain(), url.rev(), cache, Settings::default(), cx)?;
+            Inner::Hub(Box::new(hub))
         }
     };
     let url = match url {
@@ -65,7 +91,9 @@ pub fn connect(url: &RepoUrl, config: &Config) -> Result<HubClient> {
             (base.as_str(), owner, repo, credentials.as_ref())
         }
         RepoUrl::DagsHub { owner, repo, .. } => (host, owner, repo, None),
-        RepoUrl::Local { .. } => return Err(Error::usage(format!("{url} is not on a server"))),
+        RepoUrl::Git { .. } | RepoUrl::Local { .. } => {
+            return Err(Error::usage(format!("{url} is not on a server with DagsHub's API")));
+        }
     };
     let auth = match given {
         Some(c) if c.user.is_empty() => Some(Auth::Token(c.password.clone())),
@@ -88,13 +116,20 @@ fn same_origin(a: &str, b: &str) -> bool {
     }
 }
 
-/// The URL without revision and credentials.
-fn plain(url: &RepoUrl) -> String {
-    match url {
-        RepoUrl::Hub { base, owner, repo, .. } => format!("{base}/{owner}/{repo}"),
-        RepoUrl::DagsHub { owner, repo, .. } => format!("dagshub://{owner}/{repo}"),
-        RepoUrl::Local { path, .. } => path.display().to_string(),
-    }
+/// Whether a repository comes from an address that is not of this machine's own network.
+fn is_public(url: &str) -> bool {
+    // `USER@HOST:PATH` is no URL.
+    let scp = url
+        .split_once('@')
+        .and_then(|(_, rest)| rest.split_once(':'))
+        .map(|(host, _)| format!("ssh://{host}"));
+    let parsed = url.parse::<reqwest::Url>().ok().or_else(|| scp?.parse().ok());
+    parsed.is_none_or(|url| !is_private(&url))
+}
+
+/// An error with the repository it is about, where the message does not name it already.
+fn about(e: Error, url: &str) -> Error {
+    if e.kind == Kind::NotFound && !e.message.contains(url) { e.context(url) } else { e }
 }
 
 impl Repo {
@@ -118,41 +153,41 @@ impl Repo {
     pub fn refresh(&self, cx: &Cx) -> Result<bool> {
         match &self.inner {
             Inner::Hub(hub) => hub.refresh(cx),
-            Inner::Local(local) => local.refresh(),
+            Inner::Local(local) => local.refresh(cx),
         }
     }
 }
 
 impl Source for Repo {
     fn id(&self) -> String {
-        format!("{}@{}", plain(&self.url), self.commit())
+        format!("{}@{}", self.url.plain(), self.commit())
     }
 
     fn list(&self, dir: &RepoPath, recursive: bool, cx: &Cx) -> Result<Vec<Entry>> {
         match &self.inner {
             Inner::Hub(hub) => hub.list(dir, recursive, cx),
-            Inner::Local(local) => local.list(dir, recursive),
+            Inner::Local(local) => local.list(dir, recursive, cx),
         }
     }
 
     fn stat(&self, path: &RepoPath, cx: &Cx) -> Result<Entry> {
         match &self.inner {
             Inner::Hub(hub) => hub.stat(path, cx),
-            Inner::Local(local) => local.stat(path),
+            Inner::Local(local) => local.stat(path, cx),
         }
     }
 
     fn read(&self, path: &RepoPath, cx: &Cx) -> Result<Vec<u8>> {
         match &self.inner {
             Inner::Hub(hub) => hub.read(path, cx),
-            Inner::Local(local) => local.read(path),
+            Inner::Local(local) => local.read(path, cx),
         }
     }
 
     fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         match &self.inner {
             Inner::Hub(hub) => hub.read_range(path, range, cx),
-            Inner::Local(local) => local.read_range(path, range),
+            Inner::Local(local) => local.read_range(path, range, cx),
         }
     }
 
@@ -169,8 +204,9 @@ impl Source for Repo {
     }
 
     fn announce(&self, paths: &[RepoPath]) {
-        if let Inner::Hub(hub) = &self.inner {
-            hub.announce(paths);
+        match &self.inner {
+            Inner::Hub(hub) => hub.announce(paths),
+            Inner::Local(local) => local.announce(paths),
         }
     }
 }

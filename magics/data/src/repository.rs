@@ -8,16 +8,19 @@ mod change;
 mod snapshot;
 mod stores;
 
+use snapshot::Building;
+
 pub use change::{Choice, MAX_SUMMARY_CHARS, NewFile, Upload, Uploaded, author, upload};
-pub use snapshot::{Node, Snapshot};
-pub use stores::Stores;
+pub use snapshot::{Bring, Node, Snapshot};
+pub use stores::{Keeper, Origin, Outside, Stores, Wanted};
 
 use crate::contain::Root;
-use crate::dvc::DvcConfig;
+use crate::dvc::{DvcConfig, Level};
 use crate::flight::lock;
 use crate::hash;
 use bytes::Bytes;
-use dds_core::{Error, Kind, RepoPath, Result};
+use dds_core::{Cx, Error, Kind, RepoPath, Result};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -33,6 +36,8 @@ pub struct Repository {
     git: Mutex<git2::Repository>,
     snapshots: Mutex<Vec<Arc<Snapshot>>>,
     stores: Mutex<Arc<Stores>>,
+    outside: Option<Outside>,
+    bring: Option<Arc<dyn Bring>>,
 }
 
 /// A revision, resolved.
@@ -54,8 +59,14 @@ pub struct CommitInfo {
 }
 
 impl Repository {
-    /// Opens the repository whose working tree or bare folder is `path`. Errors: `NotFound`.
+    /// Opens the repository whose working tree or bare folder is `path`; remotes elsewhere are left
+    /// alone. Errors: `NotFound`.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, None, None)
+    }
+
+    /// The same with what lies outside it: remotes, and Git objects that are not here yet.
+    pub fn open_with(path: &Path, outside: Option<Outside>, bring: Option<Arc<dyn Bring>>) -> Result<Self> {
         let path = path.canonicalize().map_err(|e| Error::io(path, &e))?;
         let none: [&Path; 0] = [];
         let git =
@@ -70,10 +81,16 @@ impl Repository {
                 }
             })?;
         let base = git.workdir().unwrap_or_else(|| git.path()).to_owned();
-        let stores = Arc::new(Stores::new(&base, &DvcConfig::default()));
-        let repository =
-            Self { path, git: Mutex::new(git), snapshots: Mutex::default(), stores: Mutex::new(stores) };
-        repository.reload_stores()?;
+        let stores = Arc::new(Stores::new(&base, &DvcConfig::default(), None));
+        let repository = Self {
+            path,
+            git: Mutex::new(git),
+            snapshots: Mutex::default(),
+            stores: Mutex::new(stores),
+            outside,
+            bring,
+        };
+        repository.reload_stores(None)?;
         Ok(repository)
     }
 
@@ -91,30 +108,29 @@ impl Repository {
         lock(&self.stores).clone()
     }
 
-    /// Reads `.dvc/config` again: from the working tree, or from the default branch of a bare repository.
-    pub fn reload_stores(&self) -> Result<()> {
+    /// Reads `.dvc/config` again: from the working tree, or, of a bare repository, from `commit` or else
+    /// the default branch.
+    pub fn reload_stores(&self, commit: Option<git2::Oid>) -> Result<()> {
         let git = lock(&self.git);
-        let mut config = DvcConfig::default();
-        let base = if let Some(work) = git.workdir() {
-            let root = Root::open(work)?;
-            for name in [".dvc/config", ".dvc/config.local"] {
-                if let Some(bytes) = root.read(&RepoPath::parse(name)?, MAX_CONFIG_BYTES)? {
-                    config.merge(&String::from_utf8_lossy(&bytes));
-                }
+        let mut committed = None;
+        if git.workdir().is_none() {
+            let tree = match commit {
+                Some(commit) => git.find_commit(commit).and_then(|c| c.tree()),
+                None => git.head().and_then(|h| h.peel_to_tree()),
+            };
+            let oid = tree.and_then(|t| t.get_path(Path::new(".dvc/config"))).map(|e| e.id());
+            if let (Ok(oid), Some(bring)) = (&oid, &self.bring) {
+                bring.bring(&[*oid], &Cx::silent("/"))?;
             }
-            work.to_owned()
-        } else {
-            let blob = git
-                .head()
-                .and_then(|h| h.peel_to_tree())
-                .and_then(|t| t.get_path(Path::new(".dvc/config")))
-                .and_then(|e| git.find_blob(e.id()));
-            if let Ok(blob) = blob {
-                config.merge(&String::from_utf8_lossy(blob.content()));
+            if let Ok(blob) = oid.and_then(|oid| git.find_blob(oid)) {
+                committed = Some(String::from_utf8_lossy(blob.content()).into_owned());
             }
-            git.path().to_owned()
-        };
-        *lock(&self.stores) = Arc::new(Stores::new(&base, &config));
+        }
+        let base = git.workdir().unwrap_or_else(|| git.path()).to_owned();
+        let outside = self.outside.as_ref();
+        let dvc_dir = base.join(".dvc");
+        let config = load_config(git.workdir(), &RepoPath::root(), committed.as_deref(), &dvc_dir, outside)?;
+        *lock(&self.stores) = Arc::new(Stores::new(&base, &config, outside));
         Ok(())
     }
 
@@ -196,6 +212,11 @@ impl Repository {
 
     /// The tree of a commit with its DVC outputs resolved; kept for the next call.
     pub fn snapshot(&self, commit: git2::Oid) -> Result<Arc<Snapshot>> {
+        self.snapshot_with(commit, &Cx::silent("/"))
+    }
+
+    /// The same, for a command that may be interrupted.
+    pub fn snapshot_with(&self, commit: git2::Oid, cx: &Cx) -> Result<Arc<Snapshot>> {
         let id = commit.to_string();
         {
             let mut kept = lock(&self.snapshots);
@@ -205,7 +226,14 @@ impl Repository {
                 return Ok(found);
             }
         }
-        let snapshot = Arc::new(Snapshot::build(&lock(&self.git), commit, &self.stores())?);
+        let building = Building {
+            git: &lock(&self.git),
+            stores: &self.stores(),
+            outside: self.outside.as_ref(),
+            bring: self.bring.as_deref(),
+            cx,
+        };
+        let snapshot = Arc::new(Snapshot::build(commit, &building)?);
         // A folder whose manifest was missing may be fetched by `dvc` in the meantime: look again.
         if snapshot.is_whole() {
             let mut kept = lock(&self.snapshots);
@@ -217,15 +245,45 @@ impl Repository {
         Ok(snapshot)
     }
 
-    /// All bytes of a file of a snapshot, verified. Errors: `NotFound`, `Corrupt`.
+    /// All bytes of a file of a snapshot that is on this machine, verified. Errors: `NotFound`, `Corrupt`.
     pub fn read(&self, path: &RepoPath, node: &Node) -> Result<Bytes> {
         match node {
             Node::Git { oid, .. } => self.git_blob(*oid).map(Bytes::from),
-            Node::Dvc { digest, layout, remote, .. } => {
-                self.stores().read(path, digest, *layout, remote.as_deref()).map(Bytes::from)
-            }
+            Node::Dvc { digest, layout, keeper, .. } => keeper.read(path, digest, *layout).map(Bytes::from),
             Node::EmptyDir => Err(Error::not_found(format!("{path} is a folder"))),
         }
+    }
+
+    /// Those of `blobs` that are not in the object database.
+    pub fn lacking(&self, blobs: &[git2::Oid]) -> Result<Vec<git2::Oid>> {
+        let git = lock(&self.git);
+        let odb = git.odb().map_err(|e| git_error("cannot open Git's objects", &e))?;
+        if self.bring.is_some() {
+            let _ = odb.refresh();
+        }
+        let flags = git2::OdbLookupFlags::NO_REFRESH;
+        Ok(blobs.iter().copied().filter(|oid| !odb.exists_ext(*oid, flags)).collect())
+    }
+
+    /// Looks for new commits where the repository comes from; nothing for one of this machine.
+    pub fn renew(&self, cx: &Cx) -> Result<()> {
+        self.bring.as_ref().map_or(Ok(()), |bring| bring.renew(cx))
+    }
+
+    /// Fetches Git objects that are not here, where that is possible.
+    pub fn bring(&self, blobs: &[git2::Oid], cx: &Cx) -> Result<()> {
+        let lacking = self.lacking(blobs)?;
+        match &self.bring {
+            Some(bring) if !lacking.is_empty() => bring.bring(&lacking, cx),
+            _ => Ok(()),
+        }
+    }
+
+    /// The size of a Git blob that is here.
+    pub fn blob_len(&self, oid: git2::Oid) -> Option<u64> {
+        let git = lock(&self.git);
+        let (len, _) = git.odb().ok()?.read_header(oid).ok()?;
+        Some(len as u64)
     }
 
     /// The bytes of a Git blob, checked against its id.
@@ -239,6 +297,42 @@ impl Repository {
         }
         Ok(bytes)
     }
+}
+
+/// DVC's settings for the repository in the folder `root` of a tree. `committed` is its `.dvc/config`
+/// where there is no working tree to read it from; relative paths are seen from `dvc_dir`.
+fn load_config(
+    work: Option<&Path>,
+    root: &RepoPath,
+    committed: Option<&str>,
+    dvc_dir: &Path,
+    outside: Option<&Outside>,
+) -> Result<DvcConfig> {
+    let mut config = DvcConfig::default();
+    if let Some(outside) = outside {
+        let peers = &outside.config.peers;
+        for (file, level) in [(&peers.dvc_system, Level::System), (&peers.dvc_global, Level::Global)] {
+            let Some(file) = file else { continue };
+            let mut text = String::new();
+            let read =
+                std::fs::File::open(file).and_then(|f| f.take(MAX_CONFIG_BYTES).read_to_string(&mut text));
+            if read.is_ok() {
+                config.merge(&text, level, file.parent().unwrap_or(Path::new("/")));
+            }
+        }
+    }
+    let Some(work) = work else {
+        config.merge(committed.unwrap_or_default(), Level::Repo, dvc_dir);
+        return Ok(config);
+    };
+    let work = Root::open(work)?;
+    for (name, level) in [("config", Level::Repo), ("config.local", Level::Local)] {
+        let at = root.join(&RepoPath::parse(&format!(".dvc/{name}"))?);
+        if let Some(bytes) = work.read(&at, MAX_CONFIG_BYTES)? {
+            config.merge(&String::from_utf8_lossy(&bytes), level, dvc_dir);
+        }
+    }
+    Ok(config)
 }
 
 /// An error of libgit2 with what was tried.

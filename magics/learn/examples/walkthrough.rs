@@ -39,6 +39,7 @@ fn main() -> Result<()> {
         dagshub_token: None,
         dagshub_login: None,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        peers: Default::default(),
     };
     let learn = Learn::new(Arc::new(config), Arc::new(Plain));
     let cx = Cx::silent(&out);

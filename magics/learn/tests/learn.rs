@@ -43,6 +43,7 @@ fn engine(cache: &Path, threads: usize) -> Learn {
         dagshub_token: None,
         dagshub_login: None,
         threads,
+        peers: Default::default(),
     };
     Learn::new(Arc::new(config), Arc::new(Plain))
 }

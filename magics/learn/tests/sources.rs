@@ -115,6 +115,7 @@ impl Resolver for World {
 
 fn engine(dir: &Path, memory: &Arc<Memory>, mounted: bool) -> Learn {
     let config = Config {
+        peers: Default::default(),
         exe: PathBuf::new(),
         cache_dir: dir.join("cache"),
         config_dir: PathBuf::new(),

@@ -26,7 +26,6 @@ const FOREGROUND_POLL: Duration = Duration::from_millis(100);
 
 /// The mounts of one session.
 pub struct Mounts {
-    config: Arc<Config>,
     table: MountTable,
     /// One change of the table at a time.
     changing: Mutex<()>,
@@ -42,13 +41,18 @@ impl Mounts {
     /// With another way to open repositories. Mount processes open them by their own
     /// ([`crate::child::child_main_with`]).
     pub fn with_opener(config: Arc<Config>, opener: Arc<dyn Opener>) -> Arc<Self> {
-        let table = MountTable::new(config.clone(), opener);
-        Arc::new(Self { config, table, changing: Mutex::default(), sink: Arc::default() })
+        let table = MountTable::new(config, opener);
+        Arc::new(Self { table, changing: Mutex::default(), sink: Arc::default() })
     }
 
     /// Where notes about damaged files and the like go, beside the list in `mounts`.
     pub fn set_sink(&self, sink: Arc<dyn Sink>) {
         *self.sink.write().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    }
+
+    /// Settings for what is opened from now on.
+    pub fn set_config(&self, config: Arc<Config>) {
+        self.table.set_config(config);
     }
 
     pub fn table(&self) -> &MountTable {
@@ -123,7 +127,8 @@ impl Mounts {
     fn mount_on(&self, r: &rq::Mount, cx: &Cx) -> Result<Arc<Mount>> {
         let _turn = lock(&self.changing);
         let token = r.token.as_deref().map(Secret::new);
-        let (url, config) = with_token(absolute(RepoUrl::parse(&r.url)?, cx), &self.config, token.as_ref());
+        let (url, config) =
+            with_token(absolute(RepoUrl::parse(&r.url)?, cx), &self.table.config(), token.as_ref());
         if r.dir.trim().is_empty() {
             return Err(Error::usage("no folder to mount on was given").hint("write: mount URL DIR"));
         }

@@ -1,6 +1,5 @@
 //! Where sources come from: the seam between mounts and whatever opens repositories.
 
-use dds_core::repo_url::Credentials;
 use dds_core::{Config, Cx, RepoUrl, Result, Secret, Source};
 use std::sync::Arc;
 
@@ -43,17 +42,11 @@ pub fn pinned(url: &RepoUrl, source: &dyn Source) -> RepoUrl {
 pub fn with_token(url: RepoUrl, config: &Config, token: Option<&Secret>) -> (RepoUrl, Config) {
     let mut config = config.clone();
     let Some(token) = token.filter(|token| !token.is_empty()) else { return (url, config) };
-    let url = match url {
-        RepoUrl::Hub { base, owner, repo, rev, .. } => {
-            let credentials = Some(Credentials { user: String::new(), password: token.clone() });
-            RepoUrl::Hub { base, owner, repo, rev, credentials }
-        }
-        RepoUrl::DagsHub { .. } => {
-            config.dagshub_token = Some(token.clone());
-            url
-        }
-        RepoUrl::Local { .. } => url,
-    };
+    if let RepoUrl::DagsHub { .. } = url {
+        config.dagshub_token = Some(token.clone());
+        return (url, config);
+    }
+    let url = url.with_token(token, &config.dagshub_host);
     (url, config)
 }
 
@@ -68,6 +61,7 @@ pub fn same_repository(a: &RepoUrl, b: &RepoUrl) -> bool {
             RepoUrl::DagsHub { owner: owner_a, repo: repo_a, .. },
             RepoUrl::DagsHub { owner: owner_b, repo: repo_b, .. },
         ) => (owner_a, repo_a) == (owner_b, repo_b),
+        (RepoUrl::Git { url: a, .. }, RepoUrl::Git { url: b, .. }) => a == b,
         (RepoUrl::Local { path: a, .. }, RepoUrl::Local { path: b, .. }) => a == b,
         _ => false,
     }

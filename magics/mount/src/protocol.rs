@@ -5,8 +5,9 @@
 
 use crate::stats::Stats;
 use dds_core::repo_url::Credentials;
-use dds_core::{Config, Error, Kind, RepoPath, RepoUrl, Result, Secret};
+use dds_core::{Config, Error, Kind, PeerSettings, RepoPath, RepoUrl, Result, Secret};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
 
@@ -49,6 +50,11 @@ pub enum Url {
         repo: String,
         rev: Option<String>,
     },
+    Git {
+        url: String,
+        rev: Option<String>,
+        credentials: Option<(String, String)>,
+    },
     Local {
         path: PathBuf,
         rev: Option<String>,
@@ -59,8 +65,10 @@ impl From<RepoUrl> for Url {
     fn from(url: RepoUrl) -> Self {
         match url {
             RepoUrl::Hub { base, owner, repo, rev, credentials } => {
-                let credentials = credentials.map(|c| (c.user, c.password.expose().to_owned()));
-                Url::Hub { base, owner, repo, rev, credentials }
+                Url::Hub { base, owner, repo, rev, credentials: credentials.map(pair) }
+            }
+            RepoUrl::Git { url, rev, credentials } => {
+                Url::Git { url, rev, credentials: credentials.map(pair) }
             }
             RepoUrl::DagsHub { owner, repo, rev } => Url::DagsHub { owner, repo, rev },
             RepoUrl::Local { path, rev } => Url::Local { path, rev },
@@ -72,14 +80,23 @@ impl From<Url> for RepoUrl {
     fn from(url: Url) -> Self {
         match url {
             Url::Hub { base, owner, repo, rev, credentials } => {
-                let credentials =
-                    credentials.map(|(user, password)| Credentials { user, password: Secret::new(password) });
-                RepoUrl::Hub { base, owner, repo, rev, credentials }
+                RepoUrl::Hub { base, owner, repo, rev, credentials: credentials.map(unpair) }
+            }
+            Url::Git { url, rev, credentials } => {
+                RepoUrl::Git { url, rev, credentials: credentials.map(unpair) }
             }
             Url::DagsHub { owner, repo, rev } => RepoUrl::DagsHub { owner, repo, rev },
             Url::Local { path, rev } => RepoUrl::Local { path, rev },
         }
     }
+}
+
+fn pair(c: Credentials) -> (String, String) {
+    (c.user, c.password.expose().to_owned())
+}
+
+fn unpair((user, password): (String, String)) -> Credentials {
+    Credentials { user, password: Secret::new(password) }
 }
 
 /// A [`Config`].
@@ -93,6 +110,16 @@ pub struct Settings {
     dagshub_token: Option<String>,
     dagshub_login: Option<(String, String)>,
     threads: usize,
+    peers: Peers,
+}
+
+/// A [`PeerSettings`].
+#[derive(Serialize, Deserialize)]
+struct Peers {
+    home: Option<PathBuf>,
+    dvc_system: Option<PathBuf>,
+    dvc_global: Option<PathBuf>,
+    env: BTreeMap<String, String>,
 }
 
 impl From<&Config> for Settings {
@@ -106,6 +133,12 @@ impl From<&Config> for Settings {
             dagshub_token: c.dagshub_token.as_ref().map(|t| t.expose().to_owned()),
             dagshub_login: c.dagshub_login.as_ref().map(|(user, p)| (user.clone(), p.expose().to_owned())),
             threads: c.threads,
+            peers: Peers {
+                home: c.peers.home.clone(),
+                dvc_system: c.peers.dvc_system.clone(),
+                dvc_global: c.peers.dvc_global.clone(),
+                env: c.peers.env.iter().map(|(k, v)| (k.clone(), v.expose().to_owned())).collect(),
+            },
         }
     }
 }
@@ -121,6 +154,12 @@ impl From<Settings> for Config {
             dagshub_token: s.dagshub_token.map(Secret::new),
             dagshub_login: s.dagshub_login.map(|(user, p)| (user, Secret::new(p))),
             threads: s.threads,
+            peers: PeerSettings {
+                home: s.peers.home,
+                dvc_system: s.peers.dvc_system,
+                dvc_global: s.peers.dvc_global,
+                env: s.peers.env.into_iter().map(|(k, v)| (k, Secret::new(v))).collect(),
+            },
         }
     }
 }

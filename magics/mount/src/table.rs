@@ -178,7 +178,7 @@ impl Mount {
 
 /// All mounts of this process, and the repositories that it opened.
 pub struct MountTable {
-    config: Arc<Config>,
+    config: RwLock<Arc<Config>>,
     opener: Arc<dyn Opener>,
     mounts: RwLock<Vec<Arc<Mount>>>,
     open: Mutex<Vec<Opened>>,
@@ -192,7 +192,7 @@ struct Opened {
 
 impl MountTable {
     pub fn new(config: Arc<Config>, opener: Arc<dyn Opener>) -> Self {
-        Self { config, opener, mounts: RwLock::default(), open: Mutex::default() }
+        Self { config: RwLock::new(config), opener, mounts: RwLock::default(), open: Mutex::default() }
     }
 
     pub fn mounts(&self) -> Vec<Arc<Mount>> {
@@ -211,6 +211,14 @@ impl MountTable {
     pub(crate) fn remove(&self, mount: &Arc<Mount>) {
         let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
         mounts.retain(|other| !Arc::ptr_eq(other, mount));
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_config(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// The repository at `url`: opened once, then shared.
@@ -271,7 +279,7 @@ impl Resolver for MountTable {
     }
 
     fn open(&self, url: &RepoUrl, cx: &Cx) -> Result<Arc<dyn Source>> {
-        self.open_with(url, &self.config, cx)
+        self.open_with(url, &self.config(), cx)
     }
 }
 

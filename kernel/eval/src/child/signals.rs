@@ -44,6 +44,29 @@ pub(super) fn poll(fds: &mut [libc::pollfd], timeout_ms: i64) {
     }
 }
 
+/// Waits until one of `fds` (negative: none) can be read, and says which. Lets no signal through
+/// that is blocked.
+pub(super) fn readable(fds: [libc::c_int; 2]) -> [bool; 2] {
+    let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    // SAFETY: pointer and count are those of one array.
+    if unsafe { libc::poll(polled.as_mut_ptr(), 2, -1) } < 0 {
+        return [false; 2];
+    }
+    polled.map(|fd| fd.revents != 0)
+}
+
+/// How many threads this process has besides the calling one.
+pub(super) fn other_threads() -> u32 {
+    let tasks = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    u32::try_from(tasks.saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+/// Whether the process is there, or was a moment ago and has not been waited for.
+pub(super) fn exists(pid: pid_t) -> bool {
+    // SAFETY: no signal is sent.
+    unsafe { libc::kill(pid, 0) == 0 }
+}
+
 pub(super) fn block_interrupt() {
     // SAFETY: changes this thread's mask only.
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set_of(libc::SIGINT), std::ptr::null_mut()) };

@@ -4,10 +4,12 @@
 //! output; has the cells run by the worker, whose output it passes on to the kernel as frames;
 //! and decides, alone, which copy of the variables lives: worker or checkpoint.
 
+use super::library::ForRuntime;
 use super::{signals, worker};
-use crate::frames::{Cause, Death, FromChild, MAX_PAYLOAD, ToChild, parse_load_and_run};
+use crate::frames::{Cause, Death, FromChild, MAX_PAYLOAD, ToChild, assignment, parse_load_and_run};
 use crate::socket;
 use crate::stdout::{self, Parser, Piece};
+use dds::wire;
 use libc::{c_int, pid_t};
 use std::collections::VecDeque;
 use std::io;
@@ -41,12 +43,54 @@ pub(super) fn run(control: OwnedFd) -> io::Result<()> {
 /// The running cell.
 #[derive(Default)]
 struct Cell {
-    checkpoint: Option<pid_t>,
+    checkpoint: Option<Checkpoint>,
     /// When the worker is killed, if it has not stopped by then.
     kill_at: Option<Instant>,
     interrupted: bool,
     /// Notices for evcxr that go out with the cell's end.
     notices: Vec<String>,
+}
+
+/// A copy of the worker that can take its place.
+#[derive(Clone, Copy)]
+struct Checkpoint {
+    pid: pid_t,
+    /// Threads of the worker that it does not have.
+    threads: u32,
+}
+
+impl Checkpoint {
+    /// As the worker says it: pid, 0 for none, and number of threads.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (pid, rest) = bytes.split_first_chunk()?;
+        let (threads, _) = rest.split_first_chunk()?;
+        let (pid, threads) = (pid_t::from_le_bytes(*pid), u32::from_le_bytes(*threads));
+        (pid > 0).then_some(Self { pid, threads })
+    }
+}
+
+/// Datagrams that wait for the worker to take them.
+struct Outbox {
+    socket: OwnedFd,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl Outbox {
+    fn put(&mut self, frame: Vec<u8>) {
+        self.waiting.push_back(frame);
+        self.send();
+    }
+
+    fn send(&mut self) {
+        while let Some(frame) = self.waiting.front() {
+            match socket::try_send(self.socket.as_fd(), frame) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The worker is gone: it has no use for the rest.
+                Err(_) => self.waiting.clear(),
+                Ok(()) => drop(self.waiting.pop_front()),
+            }
+        }
+    }
 }
 
 struct Supervisor {
@@ -57,9 +101,21 @@ struct Supervisor {
     commands: OwnedFd,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    /// Messages of the runtime in the worker; each is acknowledged with its number.
+    messages: OwnedFd,
+    /// Comm messages for the runtime. The kernel bounds how many it has under way.
+    events: Outbox,
+    /// Answers for who reads standard input.
+    answers: Outbox,
     parser: Parser,
     hold_until: Option<Instant>,
     cell: Option<Cell>,
+    /// Taken before the first callback after the last cell.
+    spare: Option<Checkpoint>,
+    /// The worker is in a callback between cells …
+    in_callback: bool,
+    /// … and is ended at this time, if it still is.
+    end_callback_at: Option<Instant>,
     /// The user interrupted before the code of the cell was there.
     interrupted_early: bool,
     line: Vec<u8>,
@@ -73,6 +129,9 @@ impl Supervisor {
         let (commands, worker_commands) = socket::pair()?;
         let (stdout, worker_stdout) = socket::pipe()?;
         let (stderr, worker_stderr) = socket::pipe()?;
+        let (messages, worker_messages) = socket::pair()?;
+        let (events, worker_events) = socket::pair()?;
+        let (answers, worker_answers) = socket::pair()?;
         let nothing = std::fs::File::open("/dev/null")?;
         let supervisor = signals::own_pid();
         // SAFETY: this process has one thread.
@@ -90,11 +149,14 @@ impl Supervisor {
                 unsafe { libc::dup2(from.as_raw_fd(), to) };
             }
             drop((nothing, worker_stdout, worker_stderr, stdout, stderr, commands, control));
+            drop((messages, events, answers));
             signals::forget_child_end();
             signals::block_interrupt();
             signals::reset(libc::SIGINT);
             signals::reset(libc::SIGTERM);
-            worker::run(worker_commands, supervisor);
+            let runtime = ForRuntime { up: worker_messages, events: worker_events };
+            let sockets = worker::Sockets { commands: worker_commands, answers: worker_answers, runtime };
+            worker::run(sockets, supervisor);
         }
         for fd in [stdout.as_fd(), stderr.as_fd()] {
             socket::set_nonblocking(fd)?;
@@ -107,9 +169,15 @@ impl Supervisor {
             commands,
             stdout,
             stderr,
+            messages,
+            events: Outbox { socket: events, waiting: VecDeque::new() },
+            answers: Outbox { socket: answers, waiting: VecDeque::new() },
             parser: Parser::default(),
             hold_until: None,
             cell: None,
+            spare: None,
+            in_callback: false,
+            end_callback_at: None,
             interrupted_early: false,
             line: Vec::new(),
             remove_at_end: None,
@@ -133,15 +201,28 @@ impl Supervisor {
                 interest(self.stdout.as_raw_fd(), idle, libc::POLLIN),
                 interest(self.stderr.as_raw_fd(), idle, libc::POLLIN),
                 interest(0, true, libc::POLLIN),
+                interest(self.messages.as_raw_fd(), idle, libc::POLLIN),
+                interest(self.events.socket.as_raw_fd(), !self.events.waiting.is_empty(), libc::POLLOUT),
+                interest(self.answers.socket.as_raw_fd(), !self.answers.waiting.is_empty(), libc::POLLOUT),
             ];
             signals::poll(&mut fds, self.patience());
-            let [control, commands, stdout, stderr, stdin] = fds.map(|fd| fd.revents);
+            let [control, commands, stdout, stderr, stdin, messages, events, answers] =
+                fds.map(|fd| fd.revents);
             self.send_queue()?;
             if control & !libc::POLLOUT != 0 {
                 self.control()?;
             }
             if commands != 0 {
                 self.worker_frames()?;
+            }
+            if messages != 0 {
+                self.take_message()?;
+            }
+            if events != 0 {
+                self.events.send();
+            }
+            if answers != 0 {
+                self.answers.send();
             }
             if stdout != 0 {
                 self.take_stdout(MAX_PAYLOAD);
@@ -164,7 +245,9 @@ impl Supervisor {
     /// Milliseconds until something is due; -1 when nothing is.
     fn patience(&self) -> i64 {
         let kill_at = self.cell.as_ref().and_then(|cell| cell.kill_at);
-        let Some(due) = [self.hold_until, kill_at].into_iter().flatten().min() else { return -1 };
+        let Some(due) = [self.hold_until, kill_at, self.end_callback_at].into_iter().flatten().min() else {
+            return -1;
+        };
         let left = due.saturating_duration_since(Instant::now());
         i64::try_from(left.as_millis()).unwrap_or(i64::MAX) + 1
     }
@@ -179,6 +262,9 @@ impl Supervisor {
             && cell.kill_at.is_some_and(|due| due <= now)
         {
             cell.kill_at = None;
+            signals::kill(self.worker, libc::SIGKILL);
+        }
+        if self.end_callback_at.is_some_and(|due| due <= now) {
             signals::kill(self.worker, libc::SIGKILL);
         }
     }
@@ -202,7 +288,7 @@ impl Supervisor {
 
     /// Everything that the kernel has said so far.
     fn control(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; MAX_PAYLOAD + 1];
+        let mut buffer = vec![0; MAX_PAYLOAD * 2];
         loop {
             let frame = match socket::try_recv(self.control.as_fd(), &mut buffer) {
                 Ok([]) => {
@@ -222,7 +308,22 @@ impl Supervisor {
                     self.tell(FromChild::Synced(number));
                 }
                 Some(ToChild::Chdir(folder)) => self.command(b'W', folder.as_os_str().as_bytes())?,
+                Some(ToChild::SetEnv(name, value)) => {
+                    self.command(b'V', &assignment(&name, value.as_deref()))?;
+                }
                 Some(ToChild::RemoveAtEnd(folder)) => self.remove_at_end = Some(folder),
+                Some(ToChild::Checkpoints(on)) => self.command(b'K', &[u8::from(on)])?,
+                Some(ToChild::Comm(flags, piece)) => {
+                    let mut frame = vec![flags];
+                    frame.extend(piece);
+                    self.events.put(frame);
+                }
+                Some(ToChild::Answer { question, flags, answered, text }) => {
+                    let mut frame = question.to_le_bytes().to_vec();
+                    frame.extend([flags, u8::from(answered)]);
+                    frame.extend(text);
+                    self.answers.put(frame);
+                }
                 None => {}
             }
         }
@@ -231,6 +332,9 @@ impl Supervisor {
     fn interrupt(&mut self) {
         let Some(cell) = &mut self.cell else {
             self.interrupted_early = true;
+            if self.in_callback && self.end_callback_at.is_none() {
+                self.end_callback_at = Some(Instant::now() + GRACE);
+            }
             return;
         };
         if !cell.interrupted {
@@ -272,6 +376,7 @@ impl Supervisor {
                 cause: Cause::Signal(libc::SIGINT),
                 restored: true,
                 interrupted: true,
+                threads: 0,
             }));
             return to_evcxr(FORGET_THIS_CELL);
         }
@@ -294,25 +399,72 @@ impl Supervisor {
                 Err(error) => return Err(error),
             };
             match frame.split_first() {
-                Some((b'C', pid)) => self.checkpointed(pid),
-                Some((b'D', _)) => self.cell_done()?,
+                Some((b'C', checkpoint)) => self.checkpointed(checkpoint),
+                Some((b'J', checkpoint)) => {
+                    self.in_callback = true;
+                    self.spare = Checkpoint::parse(checkpoint);
+                }
+                Some((b'j', _)) => {
+                    self.in_callback = false;
+                    self.end_callback_at = None;
+                }
+                Some((b'I', question)) => {
+                    // What was printed is, or goes with, the prompt.
+                    self.drain();
+                    self.parse(|parser, found| parser.release(found));
+                    self.queue.push_back([b"a", question].concat());
+                }
+                Some((b'D', time)) => {
+                    self.queue.push_back([&b"r"[..], time].concat());
+                    self.cell_done()?;
+                }
                 Some((b'E', text)) => {
                     self.tell(FromChild::Stderr(text.to_vec()));
                     self.tell(FromChild::Panicked);
                     self.cell_done()?;
                 }
                 Some((b'P', payload)) => self.panicked(payload),
-                Some((b'w', _)) => self.queue.push_back(frame),
+                Some((b'w' | b'v', _)) => self.queue.push_back(frame),
                 _ => {}
             }
         }
     }
 
-    fn checkpointed(&mut self, pid: &[u8]) {
-        let pid = pid.try_into().map_or(0, pid_t::from_le_bytes);
+    fn checkpointed(&mut self, checkpoint: &[u8]) {
+        // The worker has ended the spare one.
+        self.spare = None;
         if let Some(cell) = &mut self.cell {
-            cell.checkpoint = (pid > 0).then_some(pid);
+            cell.checkpoint = Checkpoint::parse(checkpoint);
         }
+    }
+
+    /// One piece of a message, after everything that was printed before it. While the kernel does
+    /// not keep up, none is taken.
+    fn take_message(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; MAX_PAYLOAD * 2];
+        let (flags, number) = match socket::try_recv(self.messages.as_fd(), &mut buffer) {
+            Ok(frame) => {
+                let Some((flags, rest)) = frame.split_first() else { return Ok(()) };
+                let Some((number, piece)) = rest.split_first_chunk::<8>() else { return Ok(()) };
+                let (flags, number, piece) = (*flags, *number, piece.to_vec());
+                if flags & wire::FIRST != 0 {
+                    self.worker_frames()?;
+                    self.drain();
+                    self.parse(|parser, found| parser.release(found));
+                }
+                self.tell(FromChild::Message(flags, piece));
+                (flags, number)
+            }
+            // The worker is gone; its end is noticed as that of a child.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if flags & wire::LAST != 0 {
+            // The worker waits for it, so there is room, unless the worker has just died.
+            let _ = socket::try_send(self.messages.as_fd(), &number);
+        }
+        Ok(())
     }
 
     fn panicked(&mut self, payload: &[u8]) {
@@ -328,8 +480,8 @@ impl Supervisor {
         self.drain();
         self.parse(|parser, found| parser.finish(found));
         let Some(cell) = self.cell.take() else { return Ok(()) };
-        if let Some(pid) = cell.checkpoint {
-            signals::kill(pid, libc::SIGKILL);
+        if let Some(checkpoint) = cell.checkpoint {
+            signals::kill(checkpoint.pid, libc::SIGKILL);
         }
         let mut lines = cell.notices;
         lines.push("EVCXR_EXECUTION_COMPLETE\n".to_owned());
@@ -349,7 +501,7 @@ impl Supervisor {
             if pid == self.worker {
                 self.worker_ended(cause)?;
             } else if let Some(cell) = &mut self.cell
-                && cell.checkpoint == Some(pid)
+                && cell.checkpoint.is_some_and(|checkpoint| checkpoint.pid == pid)
             {
                 cell.checkpoint = None;
             }
@@ -362,13 +514,21 @@ impl Supervisor {
         self.drain();
         self.parse(|parser, found| parser.finish(found));
         let cell = self.cell.take();
-        let interrupted = cell.as_ref().is_some_and(|cell| cell.interrupted);
-        let checkpoint = cell.and_then(|cell| cell.checkpoint);
-        self.tell(FromChild::Death(Death { cause, restored: checkpoint.is_some(), interrupted }));
+        let interrupted = cell.as_ref().map_or(self.end_callback_at.is_some(), |cell| cell.interrupted);
+        let cell_ran = cell.is_some();
+        // Without one of the cell's own: the cell had to wait for a callback that did not end.
+        let checkpoint = cell.and_then(|cell| cell.checkpoint).or(self.spare.take());
+        let checkpoint = checkpoint.filter(|checkpoint| signals::exists(checkpoint.pid));
+        (self.in_callback, self.end_callback_at) = (false, None);
+        // What was meant for the dead worker.
+        self.events.waiting.clear();
+        self.answers.waiting.clear();
+        let (restored, threads) = (checkpoint.is_some(), checkpoint.map_or(0, |c| c.threads));
+        self.tell(FromChild::Death(Death { cause, restored, interrupted, threads }));
         match checkpoint {
-            Some(pid) => {
-                self.worker = pid;
-                to_evcxr(FORGET_THIS_CELL)
+            Some(checkpoint) => {
+                self.worker = checkpoint.pid;
+                if cell_ran { to_evcxr(FORGET_THIS_CELL) } else { Ok(()) }
             }
             None => {
                 self.over = true;
@@ -382,10 +542,17 @@ impl Supervisor {
         let mut buffer = vec![0; MAX_PAYLOAD * 2];
         while let Ok(frame @ [_, ..]) = socket::try_recv(self.commands.as_fd(), &mut buffer) {
             match frame.split_first() {
-                Some((b'C', pid)) => self.checkpointed(pid),
+                Some((b'C', checkpoint)) => self.checkpointed(checkpoint),
+                Some((b'J', checkpoint)) => self.spare = Checkpoint::parse(checkpoint),
                 Some((b'P', payload)) => self.panicked(payload),
                 _ => {}
             }
+        }
+        // Whatever is complete of what it wanted to show is shown; it waits for no answer.
+        while let Ok([flags, _, _, _, _, _, _, _, _, piece @ ..]) =
+            socket::try_recv(self.messages.as_fd(), &mut buffer)
+        {
+            self.queue.push_back(FromChild::Message(*flags, piece.to_vec()).encode());
         }
     }
 
@@ -476,9 +643,9 @@ impl Supervisor {
     /// kernel cannot remove it any more.
     fn end(&mut self, leader: bool) {
         let _ = self.send_queue();
-        for pid in
-            [Some(self.worker), self.cell.as_ref().and_then(|cell| cell.checkpoint)].into_iter().flatten()
-        {
+        let checkpoint = self.cell.as_ref().and_then(|cell| cell.checkpoint);
+        let copies = [checkpoint, self.spare].into_iter().flatten().map(|checkpoint| checkpoint.pid);
+        for pid in copies.chain([self.worker]) {
             signals::kill(pid, libc::SIGKILL);
         }
         if let Some(folder) = self.remove_at_end.take().filter(|_| self.kernel_gone) {

@@ -3,11 +3,14 @@
 use super::deps::Built;
 use super::digest::Key;
 use super::layout::write_whole;
-use super::plan::Manifest;
+use super::plan::{self, Manifest, Plan};
+use super::replay::{self, Failures};
 use super::request::{Ask, Request};
-use super::rustc::{Compiled, Emit};
+use super::rustc::{Compiled, Emit, Linking};
 use super::source::Ordered;
 use super::stand::restore_environment;
+use super::toolchain::Toolchain;
+use super::tools::{self, Tools};
 use super::{cells, deps, predict, rustc};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -74,7 +77,7 @@ fn metadata(request: &Request) -> io::Result<i32> {
 
 fn build(request: &Request, emit: Emit) -> io::Result<i32> {
     let original = std::fs::read_to_string(request.folder.join("src/lib.rs"))?;
-    let ordered = Ordered::of(&original);
+    let ordered = Ordered::of(&original, emit == Emit::Link);
     if emit == Emit::Link
         && let Some(message) = predict::failure(&ordered, &original)
     {
@@ -85,7 +88,8 @@ fn build(request: &Request, emit: Emit) -> io::Result<i32> {
     let manifest =
         Manifest::read(&manifest).ok_or_else(|| io::Error::other("an unknown form of manifest"))?;
     let toolchain = request.toolchain()?;
-    let plan = match deps::plan(request, &toolchain, &manifest)? {
+    let folder = plan::folder(request, &toolchain, &manifest);
+    let plan = match deps::plan(request, &toolchain, &manifest, &folder)? {
         Built::Plan(plan) => plan,
         Built::Failed { code, stdout, stderr } => {
             write_out(&stdout, &stderr)?;
@@ -93,36 +97,97 @@ fn build(request: &Request, emit: Emit) -> io::Result<i32> {
         }
     };
     let level = std::env::var("CARGO_PROFILE_DEV_OPT_LEVEL").unwrap_or(manifest.opt_level);
-    let mut options = rustc::options(&toolchain, &plan, &request.target, &level);
-    options.extend(linker(request.linker.as_deref()));
+    let cell = Cell {
+        request,
+        toolchain: &toolchain,
+        plan: &plan,
+        folder: &folder,
+        level: &level,
+        ordered: &ordered,
+    };
     write_whole(&request.session.source(), ordered.text.as_bytes())?;
-    if emit == Emit::Check {
-        let compiled = rustc::compile(&request.session, &toolchain, &plan, &options, emit)?;
-        return report(&compiled, &ordered);
+    match emit {
+        Emit::Check => report(&cell.compile(&cell.options(&Linking::Cc(None)), emit)?, &ordered),
+        Emit::Link => cell.link(),
     }
-    let mut key = Key::new("cell 1");
-    key.part(&toolchain.id).parts(&options).part(&ordered.text);
-    plan.feed(&mut key);
-    let key = key.hex();
-    let so = request.session.out().join(format!("lib{}.so", rustc::CRATE));
-    std::fs::create_dir_all(request.session.out())?;
-    if cells::get(&request.cache, &key, &so).is_none() {
-        let compiled = rustc::compile(&request.session, &toolchain, &plan, &options, emit)?;
+}
+
+/// One cell and what it is compiled with.
+struct Cell<'a> {
+    request: &'a Request,
+    toolchain: &'a Toolchain,
+    plan: &'a Plan,
+    /// The plan's.
+    folder: &'a Path,
+    level: &'a str,
+    ordered: &'a Ordered,
+}
+
+impl Cell<'_> {
+    fn options(&self, linking: &Linking<'_>) -> Vec<String> {
+        rustc::options(self.toolchain, self.plan, &self.request.target, self.level, linking)
+    }
+
+    fn compile(&self, options: &[String], emit: Emit) -> io::Result<Compiled> {
+        rustc::compile(&self.request.session, self.toolchain, self.plan, options, emit)
+    }
+
+    fn link(&self) -> io::Result<i32> {
+        let request = self.request;
+        let tools = Tools::of(request, self.toolchain)?;
+        let store = |mut options: Vec<String>| {
+            if self.ordered.uses_crate {
+                options
+                    .extend(["--extern".to_owned(), format!("{}={}", tools::STORE, tools.store.display())]);
+            }
+            options
+        };
+        let by_cc = Linking::Cc(request.linker.as_deref().filter(|name| *name != "system"));
+        let direct = tools.linker.as_ref().filter(|_| {
+            request.linker.is_none()
+                && !request.rustflags.contains("link")
+                && self.plan.links_directly(self.folder)
+        });
+        let options = store(self.options(&direct.map_or(by_cc, Linking::Direct)));
+        let mut context = Key::new("context 1");
+        context.part(&self.toolchain.id).parts(&options);
+        self.plan.feed(&mut context);
+        let context = context.hex();
+        let mut key = Key::new("cell 1");
+        key.part(&context).part(&self.ordered.text);
+        let key = key.hex();
+        let so = request.session.out().join(format!("lib{}.so", rustc::CRATE));
+        std::fs::create_dir_all(request.session.out())?;
+        if cells::get(&request.cache, &key, &so).is_some() {
+            hand_over(request, &so)?;
+            return Ok(0);
+        }
+        let failures = Failures::of(&request.session, context);
+        if let Some(messages) = failures.known(&self.ordered.text) {
+            return report(
+                &Compiled { success: false, code: 101, messages, depends_on_more: true },
+                self.ordered,
+            );
+        }
+        let mut compiled = self.compile(&options, Emit::Link)?;
+        if !compiled.success && direct.is_some() && replay::is_of_linker(&compiled.messages) {
+            compiled = self.compile(&store(self.options(&Linking::Cc(None))), Emit::Link)?;
+            if compiled.success {
+                Plan::link_by_cc(self.folder);
+            }
+        }
         if !compiled.success {
-            return report(&compiled, &ordered);
+            failures.remember(&self.ordered.text, &compiled.messages);
+            return report(&compiled, self.ordered);
         }
         if !compiled.depends_on_more
             && let Err(error) = cells::put(&request.cache, &key, &so)
         {
             eprintln!("the cell is not kept: {error}");
         }
+        hand_over(request, &so)?;
+        Ok(0)
     }
-    hand_over(request, &so)?;
-    Ok(0)
-}
-
-fn linker(name: Option<&str>) -> Option<String> {
-    name.filter(|name| *name != "system").map(|name| format!("-Clink-arg=-fuse-ld={name}"))
 }
 
 /// Tells evcxr where the result is.
@@ -181,7 +246,7 @@ mod tests {
 
     #[test]
     fn lines_are_given_back_at_any_depth() {
-        let ordered = Ordered::of("#![allow(x)]\nstruct B;\nstruct A;\n");
+        let ordered = Ordered::of("#![allow(x)]\nstruct B;\nstruct A;\n", true);
         let span = |file: &str, line: u64| json!({"file_name": file, "line_start": line, "line_end": line});
         let mut message = json!({"spans": [span("src/lib.rs", 2)], "children": [
             {"spans": [{"file_name": "/std.rs", "line_start": 2, "expansion": {"span": span("src/lib.rs", 3)}}]}]});

@@ -5,7 +5,7 @@ use super::plan::{Manifest, Plan};
 use super::record::{self, Record};
 use super::request::Request;
 use super::toolchain::Toolchain;
-use super::{layout, lock, plan, stand};
+use super::{layout, lock, stand};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -23,18 +23,22 @@ pub(super) enum Built {
 }
 
 /// The plan for a request: the one that is there, or a new one.
-pub(super) fn plan(request: &Request, toolchain: &Toolchain, manifest: &Manifest) -> io::Result<Built> {
-    let folder = plan::folder(request, toolchain, manifest);
-    if let Some(plan) = Plan::load(&folder) {
+pub(super) fn plan(
+    request: &Request,
+    toolchain: &Toolchain,
+    manifest: &Manifest,
+    folder: &Path,
+) -> io::Result<Built> {
+    if let Some(plan) = Plan::load(folder) {
         return Ok(Built::Plan(plan));
     }
     let _using = lock::InUse::take(&request.cache)?;
-    let _turn = lock::wait(&folder)?;
+    let _turn = lock::wait(folder)?;
     // Another session may have built it meanwhile.
-    if let Some(plan) = Plan::load(&folder) {
+    if let Some(plan) = Plan::load(folder) {
         return Ok(Built::Plan(plan));
     }
-    build(request, toolchain, manifest, &folder)
+    build(request, toolchain, manifest, folder)
 }
 
 fn build(request: &Request, toolchain: &Toolchain, manifest: &Manifest, folder: &Path) -> io::Result<Built> {
@@ -96,6 +100,9 @@ fn run(
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", &target).env("CARGO_BUILD_BUILD_DIR", &target);
     cargo.env("RUSTC_WORKSPACE_WRAPPER", recorder).env(record::FILE_VAR, note);
     cargo.env_remove("CARGO_PROFILE_DEV_OPT_LEVEL").env_remove("CARGO_INCREMENTAL");
+    // Dynamic libraries of local crates get a hash in their names as well: sessions of two versions
+    // of this program must not replace each other's crate `dds`.
+    cargo.env("__CARGO_DEFAULT_LIB_METADATA", "dds");
     if request.has_idle_wrapper() {
         cargo.env_remove("RUSTC_WRAPPER");
     }

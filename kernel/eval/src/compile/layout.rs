@@ -56,6 +56,18 @@ pub fn prune(cache: &Path, all: bool) -> io::Result<u64> {
     Ok(cells + deps.unwrap_or(0))
 }
 
+/// Removes compiled dependencies that were not used for longest until they take at most `limit` bytes.
+/// Returns the bytes freed, or none when a session uses them: then nothing is removed.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn prune_dependencies(cache: &Path, limit: u64) -> io::Result<Option<u64>> {
+    if !deps(cache).is_dir() {
+        return Ok(Some(0));
+    }
+    InUse::take(cache)?.if_alone(|| prune_deps(&deps(cache), limit))
+}
+
 /// What a session does when it begins: at most once a day looks whether the caches are too large.
 pub(crate) fn prune_daily(cache: &Path, using: &InUse) -> io::Result<()> {
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -104,6 +116,11 @@ impl Session {
     /// Cells of a session without a cache are kept here.
     pub(super) fn own_cache(&self) -> PathBuf {
         self.folder.join("cache")
+    }
+
+    /// The messages of the last compilation that failed.
+    pub(super) fn failed(&self) -> PathBuf {
+        self.folder.join("failed.json")
     }
 
     /// Where progress is told: a datagram socket.

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 /// Most files of local crates that are watched; with more, cargo is asked for each cell.
 const MAX_WATCHED: usize = 4_000;
 const FILE: &str = "plan.json";
+/// A sign that cells with these dependencies must be linked by the C compiler.
+const NOT_DIRECTLY: &str = "link-by-cc";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Plan {
@@ -102,6 +104,23 @@ impl Plan {
         };
         layout::write_whole(&folder.join(FILE), &serde_json::to_vec(&plan)?)?;
         Ok(plan)
+    }
+
+    /// Whether the linker may be started directly: nothing of the system's but its basic libraries
+    /// is asked for, and it has not failed yet.
+    pub(super) fn links_directly(&self, folder: &Path) -> bool {
+        let native = |arg: &String| {
+            arg.starts_with("native=")
+                || arg.starts_with("-l")
+                || arg.contains("link")
+                || arg.contains("framework")
+        };
+        !self.record.args.iter().any(native) && !folder.join(NOT_DIRECTLY).exists()
+    }
+
+    /// Remembers that it has failed.
+    pub(super) fn link_by_cc(folder: &Path) {
+        let _ = std::fs::write(folder.join(NOT_DIRECTLY), "");
     }
 
     /// Feeds what a cell's code is compiled against.

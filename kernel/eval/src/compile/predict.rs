@@ -104,7 +104,7 @@ mod tests {
                 "#![allow(x)]\n{items}\n#[unsafe(no_mangle)]\npub extern \"C\" fn run_user_code_1(\n{body}\n}}\n"
             )
         };
-        let failure = |text: &str| failure(&Ordered::of(text), text);
+        let failure = |text: &str| failure(&Ordered::of(text, false), text);
         let message = failure(&code("struct A;", "a()?;")).unwrap();
         assert!(message.contains("E0277") && message.contains("\"line_start\":2"), "{message}");
         assert!(failure(&code("struct A;", "a().await;")).unwrap().contains("E0728"));

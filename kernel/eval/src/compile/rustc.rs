@@ -3,6 +3,7 @@
 use super::layout::Session;
 use super::plan::Plan;
 use super::toolchain::Toolchain;
+use super::tools::Linker;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -64,8 +65,22 @@ pub(super) fn compile(
     })
 }
 
+/// How a cell is linked.
+pub(super) enum Linking<'a> {
+    /// By the linker itself.
+    Direct(&'a Linker),
+    /// By the C compiler, with the linker of this name if there is one.
+    Cc(Option<&'a str>),
+}
+
 /// The arguments that belong to cells and not to their dependencies; part of a cell's key.
-pub(super) fn options(toolchain: &Toolchain, plan: &Plan, target: &str, opt_level: &str) -> Vec<String> {
+pub(super) fn options(
+    toolchain: &Toolchain,
+    plan: &Plan,
+    target: &str,
+    opt_level: &str,
+    linking: &Linking<'_>,
+) -> Vec<String> {
     let mut options: Vec<String> = [
         "--crate-name",
         CRATE,
@@ -95,9 +110,22 @@ pub(super) fn options(toolchain: &Toolchain, plan: &Plan, target: &str, opt_leve
     ]
     .map(str::to_owned)
     .to_vec();
-    for folder in library_folders(toolchain, plan) {
-        // Absolute, because the object is moved between folders.
-        options.push(format!("-Clink-arg=-Wl,-rpath,{}", folder.display()));
+    // Run paths are absolute, because the object is moved between folders.
+    let run_paths = library_folders(toolchain, plan);
+    match linking {
+        Linking::Direct(linker) => {
+            options.push(format!("-Clinker={}", linker.program.display()));
+            options.push("-Clinker-flavor=ld.lld".to_owned());
+            options.extend(linker.folders.iter().map(|folder| format!("-Clink-arg=-L{}", folder.display())));
+            // Cells are small: threads and optimisation take longer than they save.
+            options.extend(["-Clink-arg=--threads=1", "-Clink-arg=-O0"].map(str::to_owned));
+            options.extend(run_paths.iter().map(|folder| format!("-Clink-arg=-rpath={}", folder.display())));
+        }
+        Linking::Cc(name) => {
+            options.extend(name.map(|name| format!("-Clink-arg=-fuse-ld={name}")));
+            options
+                .extend(run_paths.iter().map(|folder| format!("-Clink-arg=-Wl,-rpath,{}", folder.display())));
+        }
     }
     options
 }

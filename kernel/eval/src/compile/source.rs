@@ -2,13 +2,16 @@
 //!
 //! evcxr keeps items and variables in hash maps, so their order differs from session to session,
 //! and it numbers the function that it calls. Lines are moved whole and never changed, except the
-//! one with the function's name, so that messages can be given their lines back.
+//! one with the function's name and those that show a value ([`crate::prelude`]), so that messages
+//! can be given their lines back.
 //!
 //! A macro that one cell defines can be used by items of others only when it stands before them:
 //! macros come first here.
 
 mod chunks;
 
+use super::tools;
+use crate::prelude;
 use chunks::{Chunk, Kind};
 use std::ops::Range;
 
@@ -16,9 +19,9 @@ use std::ops::Range;
 pub(crate) const FUNCTION: &str = "dds_cell";
 const NUMBERED: &str = "pub extern \"C\" fn run_user_code_";
 const NO_MANGLE: &str = "#[unsafe(no_mangle)]";
+const MODULE: &str = "mod evcxr_internal_runtime {";
 /// What begins the generated part behind the items.
-const GENERATED: [&str; 3] =
-    ["mod evcxr_internal_runtime {", "            struct EvcxrUserCodeError {}", NO_MANGLE];
+const GENERATED: [&str; 3] = [MODULE, "            struct EvcxrUserCodeError {}", NO_MANGLE];
 /// Statements of which evcxr writes one for each variable, in any order.
 const PER_VARIABLE: [&str; 2] =
     ["vars_ok &= evcxr_variable_store.check_variable::<", "evcxr_variable_store.put_variable::<"];
@@ -34,25 +37,36 @@ pub(super) struct Ordered {
     items: Range<usize>,
     /// Line of the function that is called, in the original.
     function: Option<usize>,
+    /// The code needs the crate of the variable store.
+    pub uses_crate: bool,
 }
 
 impl Ordered {
-    pub(super) fn of(original: &str) -> Self {
+    /// With `use_crate`, evcxr's module of the variable store is replaced by the crate.
+    pub(super) fn of(original: &str, use_crate: bool) -> Self {
         let lines: Vec<&str> = original.split_inclusive('\n').collect();
         let function = lines.iter().rposition(|line| line.starts_with(NUMBERED));
         let items = items(&lines, function.unwrap_or(lines.len()));
         let mut order: Vec<usize> = (0..items.start).collect();
         order.extend(item_order(&lines, items.clone()));
         order.extend(statement_order(&lines, items.end));
+        let shows_in_full = prelude::shows_in_full(original);
+        let module = module(&lines, items.end, function);
+        let replaced = module.clone().filter(|_| use_crate).unwrap_or(0..0);
+        order.retain(|index| !replaced.contains(index) || *index == replaced.start);
         let mut text = String::with_capacity(original.len());
         for index in &order {
             match lines.get(*index) {
                 Some(line) if Some(*index) == function => text.push_str(&renamed(line)),
+                Some(_) if *index == replaced.start && !replaced.is_empty() => {
+                    text.push_str(&format!("pub use ::{}::*;\n", tools::STORE));
+                }
+                Some(line) if shows_in_full => text.push_str(prelude::in_full(line)),
                 Some(line) => text.push_str(line),
                 None => {}
             }
         }
-        Self { text, origin: order, items, function }
+        Self { text, origin: order, items, function, uses_crate: !replaced.is_empty() }
     }
 
     /// The line of the original, both from 1.
@@ -73,6 +87,17 @@ impl Ordered {
         let at = original.split_inclusive('\n').take(function).map(str::len).sum();
         original.get(at..).unwrap_or("")
     }
+}
+
+/// The lines inside of evcxr's module, which ends right before the function.
+fn module(lines: &[&str], from: usize, function: Option<usize>) -> Option<Range<usize>> {
+    let end = function?.checked_sub(2)?;
+    let is = |index: usize, text: &str| lines.get(index).is_some_and(|line| line.trim_end() == text);
+    if !is(end, "}") || !is(end + 1, NO_MANGLE) {
+        return None;
+    }
+    let start = (from..end).find(|index| is(*index, MODULE))? + 1;
+    (start < end).then_some(start..end)
 }
 
 /// `pub extern "C" fn run_user_code_7(` with another name.
@@ -124,10 +149,27 @@ fn per_variable(line: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn values_are_shown_in_full_where_the_crate_is_there() {
+        let shown = "(\nx\n).evcxr_display();\n";
+        let with = prelude::code(true, Some(std::path::Path::new("/rt")));
+        let items = with.split_once('\n').unwrap().1.replace("::dds::show::linked();", "\n");
+        let full = Ordered::of(&format!("{items}{shown}"), false);
+        assert!(
+            full.text.contains("::dds::show::Value")
+                && full.text.ends_with(").evcxr_display().dds_show();\n")
+        );
+        assert_eq!(full.text.lines().count(), full.origin.len());
+        let plain = format!("{}{shown}", prelude::NO_FALLBACK);
+        assert_eq!(Ordered::of(&plain, false).text, plain);
+    }
+
     fn code(items: &[&str], variables: &[&str], number: u32) -> String {
         let mut code = String::from("#![allow(unused_imports, unused_mut, dead_code)]\n");
         code.extend(items.iter().map(|item| format!("{item}\n")));
-        code.push_str(&format!("mod evcxr_internal_runtime {{\n}}\n{NO_MANGLE}\n{NUMBERED}{number}(\n"));
+        code.push_str(&format!(
+            "mod evcxr_internal_runtime {{\npub struct Store;\n\n}}\n{NO_MANGLE}\n{NUMBERED}{number}(\n"
+        ));
         code.extend(variables.iter().map(|name| {
             format!("let mut {name} = evcxr_variable_store.take_variable::<i32>(stringify!({name}));\n")
         }));
@@ -139,18 +181,18 @@ mod tests {
     fn order_and_number_do_not_matter() {
         let macro_rules = "macro_rules! m {\n    () => { 1 };\n}";
         let (a, f) = ("/// A.\npub struct A {\n    x: i32,\n}", "fn f() -> i32 { m!() }");
-        let one = Ordered::of(&code(&[a, f, macro_rules], &["x", "y"], 3));
-        let other = Ordered::of(&code(&[macro_rules, f, a], &["y", "x"], 12));
+        let one = Ordered::of(&code(&[a, f, macro_rules], &["x", "y"], 3), false);
+        let other = Ordered::of(&code(&[macro_rules, f, a], &["y", "x"], 12), false);
         assert_eq!(one.text, other.text);
         assert!(one.text.contains("fn dds_cell(\n"), "{}", one.text);
         assert!(one.text.find("macro_rules") < one.text.find("fn f()"), "macros come first");
-        assert_ne!(one.text, Ordered::of(&code(&[a, f, macro_rules], &["x", "z"], 3)).text);
+        assert_ne!(one.text, Ordered::of(&code(&[a, f, macro_rules], &["x", "z"], 3), false).text);
     }
 
     #[test]
     fn lines_are_given_back() {
         let original = code(&["struct B;", "struct A;\nimpl A {}"], &["y", "x"], 3);
-        let ordered = Ordered::of(&original);
+        let ordered = Ordered::of(&original, false);
         let originals: Vec<&str> = original.lines().collect();
         for (index, line) in ordered.text.lines().enumerate() {
             let at = ordered.line_of_original(index as u64 + 1) as usize - 1;
@@ -163,9 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn the_module_becomes_a_crate() {
+        let original = code(&["struct A;"], &["x"], 3);
+        let ordered = Ordered::of(&original, true);
+        assert!(ordered.uses_crate && !Ordered::of(&original, false).uses_crate);
+        assert!(ordered.text.contains("runtime {\npub use ::dds_cell_store::*;\n}\n"), "{}", ordered.text);
+        let place = |text: &str, part| 1 + text.lines().position(|line| line.contains(part)).unwrap() as u64;
+        let at = ordered.line_of_original(place(&ordered.text, "user()"));
+        assert_eq!(at, place(&original, "user()"));
+    }
+
+    #[test]
     fn what_is_not_understood_stays_as_it_is() {
         let broken = "#![allow(x)]\nstruct A {\nfn run(\n";
-        assert_eq!(Ordered::of(broken).text, broken);
-        assert_eq!(Ordered::of("").text, "");
+        assert_eq!(Ordered::of(broken, false).text, broken);
+        assert_eq!(Ordered::of("", true).text, "");
     }
 }

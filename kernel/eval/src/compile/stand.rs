@@ -110,8 +110,8 @@ fn without(path: &OsStr, folder: &Path) -> OsString {
     std::env::join_paths(kept).unwrap_or_else(|_| path.to_owned())
 }
 
-/// PATH as it was before [`stand_between`].
-pub(super) fn original_path() -> Option<OsString> {
+/// PATH as it was before [`stand_between`]: as the user's own programs should see it.
+pub fn original_path() -> Option<OsString> {
     let path = std::env::var_os("PATH")?;
     Some(match std::env::var_os(TOOLS_VAR) {
         Some(folder) => without(&path, Path::new(&folder)),

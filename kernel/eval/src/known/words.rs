@@ -135,7 +135,7 @@ pub(super) fn all() -> impl Iterator<Item = Completion> {
     let types = TYPES.iter().map(|name| completion(name, "class", ""));
     let values = VALUES.iter().map(|(name, signature)| completion(name, "function", signature));
     let macros = MACROS.iter().map(|(name, _)| completion(name, "function", ""));
-    let crates = ["std", "core", "alloc"].iter().map(|name| completion(name, "module", ""));
+    let crates = ["std", "core", "alloc", "dds"].iter().map(|name| completion(name, "module", ""));
     keywords.chain(types).chain(values).chain(macros).chain(crates)
 }
 

@@ -33,7 +33,7 @@ pub(super) fn of<'a>(error: &Diagnostic, scene: &Scene<'a>) -> Advice<'a> {
             Some(advice)
         }
         Some("E0432" | "E0433" | "E0463") => missing_crate(error),
-        _ if error.is_about_value() => Some(not_shown(message)),
+        _ if error.is_about_value() => Some(not_shown(error, scene)),
         Some("E0267") => Some(Advice {
             message: Some(match quoted(message) {
                 Some(word) => format!("`{word}` outside of a loop"),
@@ -151,18 +151,23 @@ fn missing_crate<'a>(error: &Diagnostic) -> Option<Advice<'a>> {
 }
 
 /// The value of a cell that has no text.
-fn not_shown<'a>(message: &str) -> Advice<'a> {
+fn not_shown<'a>(error: &Diagnostic, scene: &Scene<'a>) -> Advice<'a> {
     // "the method `…` exists for struct `X`, but …", "`X` doesn't implement `Debug`"
+    let message = error.message.as_str();
     let named = message.split_once(" for ").map_or(message, |(_, rest)| rest);
-    let message = if message.contains("{closure") {
-        "a closure cannot be shown as the value of this cell".to_owned()
+    let kind = quoted(named).unwrap_or("it");
+    // What it is wrapped in to be shown.
+    let bare = kind.split_once("Value<'_, ").and_then(|(_, rest)| rest.strip_suffix('>')).unwrap_or(kind);
+    let (said, mut hints) = if bare.contains("{closure") {
+        ("a closure cannot be shown as the value of this cell".to_owned(), Vec::new())
     } else {
-        let kind = quoted(named).unwrap_or("it");
-        format!("`{kind}` doesn't implement `Debug`, so the value of this cell cannot be shown")
+        let said = format!("`{bare}` doesn't implement `Debug`, so the value of this cell cannot be shown");
+        (said, derive_debug(bare, error, scene))
     };
+    hints.extend(titled("help", "or end the cell with `;` to show nothing"));
     Advice {
-        message: Some(message),
-        hints: titled("help", "or end the cell with `;` to show nothing"),
+        message: Some(said),
+        hints,
         hidden: &[
             "required for",
             "the trait `Debug` is not implemented",
@@ -171,9 +176,40 @@ fn not_shown<'a>(message: &str) -> Advice<'a> {
             "the following trait bounds were not satisfied",
             "trait bound",
             "items from traits can only be used",
+            "the trait `dds::",
+            "there is a method",
         ],
         ..Advice::default()
     }
+}
+
+/// Where `#[derive(Debug)]` would have to stand, unless the compiler says so itself.
+fn derive_debug(kind: &str, error: &Diagnostic, scene: &Scene<'_>) -> Vec<String> {
+    if error.children.iter().any(|child| child.message.contains("#[derive(Debug)]`")) {
+        return Vec::new();
+    }
+    // The type itself, or one that it is made of: `Vec<Q>`.
+    let names = kind.split(|c: char| c != '_' && !c.is_alphanumeric()).filter(|name| !name.is_empty());
+    let found = names.into_iter().find_map(|name| {
+        let place = scene.sources.cells(Some(scene.running)).find_map(|source| {
+            let line = source.text.lines().position(|line| {
+                let line = line.trim_start().trim_start_matches("pub ");
+                let rest = line.strip_prefix("struct ").or(line.strip_prefix("enum "));
+                let name_there =
+                    rest.and_then(|rest| rest.split(|c: char| c != '_' && !c.is_alphanumeric()).next());
+                name_there == Some(name)
+            });
+            line.map(|line| (source, line))
+        });
+        place.map(|place| (name, place))
+    });
+    let Some((name, (source, line))) = found else {
+        return titled("help", "show something that it is made of, or `format!` a text");
+    };
+    let mut out = titled("help", &format!("let `{name}` derive it, in {}", source.name));
+    let change = Change { from: (line, 0), to: (line, 0), text: "#[derive(Debug)]\n".to_owned() };
+    out.extend(changed(source, &[change]));
+    out
 }
 
 /// A thread or future that would outlive the cell it borrows from.

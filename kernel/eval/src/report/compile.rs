@@ -17,7 +17,8 @@ const MAX_ALTERNATIVES: usize = 4;
 /// Longest `evalue`, in characters.
 const MAX_EVALUE: usize = 200;
 /// Names that only generated code has.
-const OURS: [&str; 7] = ["evcxr", "EVCXR", "Evcxr", "DdsShow", "dds_prelude", "dds_cell", "run_user_code"];
+const OURS: [&str; 9] =
+    ["evcxr", "EVCXR", "Evcxr", "DdsShow", "DdsDone", "dds_show", "dds_prelude", "dds_cell", "run_user_code"];
 /// Notes that speak of the compiler's own ways.
 const NOISE: [&str; 4] = [
     "this error originates in the macro",

@@ -14,7 +14,6 @@ pub const TESTS: &[Test] = &[
     ("a_trait_of_the_users_shows_values", a_trait_of_the_users_shows_values),
     ("bytes_that_are_no_text", bytes_that_are_no_text),
     ("much_output", much_output),
-    ("stdin_is_empty", stdin_is_empty),
     ("text_of_expressions", text_of_expressions),
 ];
 
@@ -113,13 +112,6 @@ fn much_output(stage: &mut Stage) {
     let out = record.out();
     assert_eq!(out.len(), 10_000_000);
     assert!(out.ends_with("99999\n"));
-}
-
-fn stdin_is_empty(stage: &mut Stage) {
-    assert_eq!(
-        stage.value("let mut line = String::new(); std::io::stdin().read_line(&mut line).unwrap()"),
-        "0"
-    );
 }
 
 fn text_of_expressions(stage: &mut Stage) {

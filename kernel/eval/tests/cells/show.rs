@@ -15,7 +15,7 @@ pub fn run(file: &str) {
             match shown {
                 Shown::Out(text) => print!("{text}"),
                 Shown::Err(text) => print!("stderr: {text}"),
-                Shown::Display(bundle) => println!("display: {bundle:?}"),
+                other => println!("shown: {other:?}"),
             }
         }
         match result {

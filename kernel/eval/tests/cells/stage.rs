@@ -1,9 +1,11 @@
 //! What the tests stand on: an evaluator, and a sink that keeps what a cell shows, in order.
 
-use dds_core::eval::{CellError, CellSink, Evaluator, Stream};
-use dds_core::{Cx, MimeBundle};
+use dds_core::eval::{CellError, CellSink, CommMessage, Evaluator, Stream};
+use dds_core::{Cx, Error, Kind, MimeBundle, Result};
 use dds_eval::{EvalOptions, RustEvaluator};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,12 +20,22 @@ pub enum Shown {
     Out(String),
     Err(String),
     Display(MimeBundle),
+    /// Under an id; with `true` in place of what was shown under it.
+    WithId(String, bool, MimeBundle),
+    Clear(bool),
+    Comm(CommMessage),
 }
 
 #[derive(Default)]
 pub struct Record {
     shown: Mutex<Vec<Shown>>,
     changed: Condvar,
+    /// Lines that the user will type; none when the front end takes no input.
+    lines: Mutex<Option<VecDeque<String>>>,
+    /// What was asked: prompt, and whether it is a password.
+    pub asked: Mutex<Vec<(String, bool)>>,
+    /// The user does not answer, until this is set.
+    pub stopped: AtomicBool,
 }
 
 impl Record {
@@ -52,13 +64,28 @@ impl Record {
     }
 
     pub fn wait_for_out(&self, part: &str) {
+        self.wait_for(part, |shown| matches!(shown, Shown::Out(text) if text.contains(part)));
+    }
+
+    /// Waits until something is shown of which `is_it` holds.
+    pub fn wait_for(&self, what: &str, is_it: impl Fn(&Shown) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         let mut shown = self.shown.lock().unwrap();
-        while !shown.iter().any(|shown| matches!(shown, Shown::Out(text) if text.contains(part))) {
+        while !shown.iter().any(&is_it) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "`{part}` was not printed: {shown:?}");
+            assert!(!left.is_zero(), "`{what}` was not shown: {shown:?}");
             shown = self.changed.wait_timeout(shown, left).unwrap().0;
         }
+    }
+
+    pub fn comms(&self) -> Vec<CommMessage> {
+        let comm = |shown| if let Shown::Comm(message) = shown { Some(message) } else { None };
+        self.all().into_iter().filter_map(comm).collect()
+    }
+
+    /// The user will type these lines.
+    pub fn types(&self, lines: &[&str]) {
+        *self.lines.lock().unwrap() = Some(lines.iter().map(|line| (*line).to_owned()).collect());
     }
 }
 
@@ -75,12 +102,33 @@ impl CellSink for Record {
         self.push(Shown::Display(bundle.clone()));
     }
 
-    fn display_with_id(&self, bundle: &MimeBundle, _: &str, _: bool) {
-        self.display(bundle);
+    fn display_with_id(&self, bundle: &MimeBundle, id: &str, update: bool) {
+        self.push(Shown::WithId(id.to_owned(), update, bundle.clone()));
+    }
+
+    fn clear_output(&self, wait: bool) {
+        self.push(Shown::Clear(wait));
+    }
+
+    fn comm(&self, message: &CommMessage) {
+        self.push(Shown::Comm(message.clone()));
+    }
+
+    fn input(&self, prompt: &str, password: bool) -> Result<String> {
+        self.asked.lock().unwrap().push((prompt.to_owned(), password));
+        let next = self.lines.lock().unwrap().as_mut().map(VecDeque::pop_front);
+        match next {
+            None => Err(Error::new(Kind::Unavailable, "nobody is there")),
+            Some(Some(line)) => Ok(line),
+            Some(None) => {
+                eventually("nobody stops the cell", || self.stopped.load(Ordering::SeqCst));
+                Err(Error::interrupted())
+            }
+        }
     }
 }
 
-pub type CellResult = Result<Option<MimeBundle>, CellError>;
+pub type CellResult = std::result::Result<Option<MimeBundle>, CellError>;
 
 pub struct Stage {
     pub evaluator: RustEvaluator,
@@ -106,7 +154,11 @@ impl Stage {
     }
 
     pub fn run(&mut self, code: &str) -> (CellResult, Arc<Record>) {
-        let record = Arc::new(Record::default());
+        self.run_with(code, Record::default())
+    }
+
+    pub fn run_with(&mut self, code: &str, record: Record) -> (CellResult, Arc<Record>) {
+        let record = Arc::new(record);
         let sink: Arc<dyn CellSink> = record.clone();
         let cx = self.cx();
         (self.evaluator.execute(code, &sink, &cx), record)

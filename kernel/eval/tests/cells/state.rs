@@ -22,6 +22,8 @@ pub const TESTS: &[Test] = &[
     ("question_mark", question_mark),
     ("directives", directives),
     ("working_folder", working_folder),
+    ("environment", environment),
+    ("run_time", run_time),
 ];
 
 const LOOP: &str = "v.push(99); println!(\"started\"); loop { std::hint::spin_loop(); }";
@@ -274,4 +276,34 @@ fn working_folder(stage: &mut Stage) {
     assert_eq!(stage.evaluator.set_cwd(&there.join("no")).unwrap_err().ename, "NotFound");
     let home = stage.cwd.path().to_owned();
     stage.evaluator.set_cwd(&home).unwrap();
+}
+
+fn environment(stage: &mut Stage) {
+    let shown = "std::env::var(\"DDS_TEST_NAME\").ok()";
+    stage.evaluator.set_env("DDS_TEST_NAME", Some("a=b é")).unwrap();
+    assert_eq!(stage.value(shown), "Some(\"a=b é\")");
+    // A new child has it as well, and loses it when told.
+    stage.value(":restart");
+    assert_eq!(stage.value(shown), "Some(\"a=b é\")");
+    stage.evaluator.set_env("DDS_TEST_NAME", None).unwrap();
+    assert_eq!(stage.value(shown), "None");
+    let long = "x".repeat(12 * 1024 - 1);
+    stage.evaluator.set_env("L", Some(&long)).unwrap();
+    assert_eq!(stage.value("std::env::var(\"L\").map(|v| v.len())"), "Ok(12287)");
+    assert_eq!(stage.evaluator.set_env("L", Some(&format!("{long}x"))).unwrap_err().ename, "Limit");
+    assert_eq!(stage.evaluator.set_env("A=B", Some("x")).unwrap_err().ename, "Usage");
+    stage.evaluator.set_env("L", None).unwrap();
+}
+
+fn run_time(stage: &mut Stage) {
+    stage.evaluator.take_run_time();
+    stage.value(
+        "let end = std::time::Instant::now() + std::time::Duration::from_millis(60); while std::time::Instant::now() < end {}",
+    );
+    let busy = stage.evaluator.take_run_time().unwrap();
+    assert!(busy.wall.as_millis() >= 60 && busy.cpu > std::time::Duration::ZERO, "{busy:?}");
+    assert_eq!(stage.evaluator.take_run_time().unwrap(), dds_core::eval::RunTime::default());
+    stage.value("std::thread::sleep(std::time::Duration::from_millis(60));");
+    let idle = stage.evaluator.take_run_time().unwrap();
+    assert!(idle.wall.as_millis() >= 60 && idle.cpu < idle.wall, "{idle:?}");
 }

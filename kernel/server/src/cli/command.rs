@@ -27,6 +27,10 @@ pub(super) fn run(
     terminal.finish();
     let outcome = outcome?;
     render::outcome(&outcome, style);
+    if matches!(command, Command::Doctor(_)) && outcome.json["ok"] == false {
+        drop(services);
+        std::process::exit(1);
+    }
     if let (Command::Show(show), false) = (command, style.json)
         && show.out.is_none()
     {
@@ -51,5 +55,25 @@ impl SessionEngine for Shell {
 
     fn exec(&self, r: &rq::Exec, cx: &Cx) -> Result<Outcome> {
         session::exec(&self.config, r, cx)
+    }
+
+    fn export_rs(&self, r: &rq::ExportRs, cx: &Cx) -> Result<Outcome> {
+        crate::export_rs::run(r, cx)
+    }
+
+    fn env(&self, _: &rq::Env, _: &Cx) -> Result<Outcome> {
+        Err(Error::usage("env belongs to a notebook").hint("use your shell's way: NAME=VALUE dds COMMAND"))
+    }
+
+    fn time(&self, _: &rq::Time, _: &Cx) -> Result<Outcome> {
+        Err(Error::usage("`time` measures Rust in a notebook"))
+    }
+
+    fn doctor(&self, r: &rq::Doctor, cx: &Cx) -> Result<Outcome> {
+        crate::doctor::run(r, &self.config, &crate::config::process_env, cx)
+    }
+
+    fn cache(&self, r: &rq::Cache, cx: &Cx) -> Result<Outcome> {
+        crate::cache::run(r, &self.config, cx)
     }
 }

@@ -41,4 +41,24 @@ impl SessionEngine for JobSession {
     fn exec(&self, r: &rq::Exec, cx: &Cx) -> Result<Outcome> {
         session::exec(&self.config, r, cx)
     }
+
+    fn export_rs(&self, r: &rq::ExportRs, cx: &Cx) -> Result<Outcome> {
+        crate::export_rs::run(r, cx)
+    }
+
+    fn env(&self, _: &rq::Env, _: &Cx) -> Result<Outcome> {
+        Err(Error::usage("env belongs to a notebook").hint("set variables in the job's `env`"))
+    }
+
+    fn time(&self, _: &rq::Time, _: &Cx) -> Result<Outcome> {
+        Err(Error::usage("`time` measures Rust in a notebook"))
+    }
+
+    fn doctor(&self, r: &rq::Doctor, cx: &Cx) -> Result<Outcome> {
+        crate::doctor::run(r, &self.config, &crate::config::process_env, cx)
+    }
+
+    fn cache(&self, r: &rq::Cache, cx: &Cx) -> Result<Outcome> {
+        crate::cache::run(r, &self.config, cx)
+    }
 }

@@ -237,6 +237,12 @@ fn step(text: &str) -> Result<CellLine> {
             wrong("{…} is a Rust expression, and a job has no Rust").hint("write {{ and }} for braces")
         );
     }
+    if words::has_patterns(&parts) {
+        return Err(wrong(
+            "`*`, `?`, `[` and `~` stand for files, which a job does not look for before it runs",
+        )
+        .hint("name files and folders, or quote the sign when it belongs to a name"));
+    }
     let words = words::resolve(parts, &mut |_| Ok::<_, Error>(String::new()))?;
     if let Some(word) = words.iter().find(|w| has_login(w)) {
         let host = word.rsplit('@').next().unwrap_or_default();
@@ -266,6 +272,14 @@ fn fit(line: &CellLine) -> Result<()> {
     };
     let token = match command {
         CellCommand::App(_) => return Err(wrong("`app` declares a form of a notebook, and a job is none")),
+        CellCommand::Time(_) => {
+            return Err(wrong("`time` measures Rust, and a job has no Rust"));
+        }
+        CellCommand::Env(_) => {
+            return Err(
+                wrong("`env` changes a notebook's session").hint("write the variables into the job's `env`")
+            );
+        }
         CellCommand::Common(Command::Mount(r)) => &r.token,
         CellCommand::Common(Command::Upload(r)) => &r.token,
         CellCommand::Common(Command::Clone(r)) => &r.token,

@@ -126,6 +126,7 @@ mod tests {
             dagshub_token: Some(Secret::new("tok-12345")),
             dagshub_login: Some(("user".into(), Secret::new("pa55word"))),
             threads: 1,
+            peers: Default::default(),
         }
     }
 

@@ -155,6 +155,8 @@ impl History {
             Some(n) => n,
         };
         found.retain(|e| (start..stop).contains(&line(e)));
+        // Cells of subshells end in another order than they begin in.
+        found.sort_by_key(|e| e.line);
         found
     }
 }
@@ -223,6 +225,18 @@ mod tests {
             (json!({}), json!([])),
         ] {
             assert_eq!(json!(history.answer(&request)), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn cells_that_end_in_another_order_are_given_in_the_order_of_their_numbers() {
+        let mut history = History::new(None);
+        for line in [1, 3, 2] {
+            history.add(line, "x", None);
+        }
+        for kind in ["range", "tail", "search"] {
+            let found = json!(history.answer(&json!({"hist_access_type": kind})));
+            assert_eq!(found, json!([[1, 1, "x"], [1, 2, "x"], [1, 3, "x"]]), "{kind}");
         }
     }
 

@@ -33,8 +33,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Handle SIGINT, SIGTERM and SIGHUP of this process.
     pub signals: bool,
-    /// End when the process that started this one ends.
-    pub watch_parent: bool,
+    /// End when the process that started this one ends, or the one of this id, if there is one.
+    pub watch_parent: Option<u32>,
     /// The user's Rust version, for `kernel_info`.
     pub language_version: String,
     /// Where cells are remembered across sessions; none keeps them for this session only.
@@ -44,7 +44,7 @@ pub struct Options {
 impl Default for Options {
     /// For a kernel inside a larger process.
     fn default() -> Self {
-        Self { signals: false, watch_parent: false, language_version: rust_version(), history: None }
+        Self { signals: false, watch_parent: None, language_version: rust_version(), history: None }
     }
 }
 
@@ -63,7 +63,7 @@ pub fn run(
     make_host: impl FnOnce() -> Result<Arc<dyn Host>> + Send + 'static,
 ) -> Result<()> {
     let info = ConnectionInfo::read(connection_file)?;
-    let watch_parent = std::env::var_os("JPY_PARENT_PID").is_some();
+    let watch_parent = std::env::var("JPY_PARENT_PID").ok().map(|pid| pid.trim().parse().unwrap_or(0));
     serve(&info, Options { signals: true, watch_parent, history, ..Options::default() }, make_host)
 }
 
@@ -132,8 +132,8 @@ pub fn serve(
         let stopper = stopper.clone();
         watch::signals(Arc::new(move || stopper.interrupt()), end.clone());
     }
-    if options.watch_parent {
-        watch::parent(end);
+    if let Some(named) = options.watch_parent {
+        watch::parent(named, end);
     }
 
     let why = ended.recv().unwrap_or(End::Terminated);

@@ -17,14 +17,17 @@ pub(super) enum End {
     ParentDied,
 }
 
-/// Sends [`End::ParentDied`] once this process has another parent than now: the system gives orphans
-/// to another process. (Linux's death signal is no help: it comes when the *thread* ends that
-/// started us.) The thread lives as long as the process.
-pub(super) fn parent(end: Sender<End>) {
+/// Sends [`End::ParentDied`] once this process has another parent than now (the system gives orphans
+/// to another process), or the process `named` has ended: there may be a wrapper in between, which
+/// waits for us. A `named` that cannot be seen from here, as from inside a container, says nothing.
+/// (Linux's death signal is no help: it comes when the *thread* ends that started us.) The watching
+/// thread lives as long as the process.
+pub(super) fn parent(named: u32, end: Sender<End>) {
     let first = std::os::unix::process::parent_id();
+    let named = Some(named).filter(|pid| exists(*pid));
     let watch = move || {
         loop {
-            if std::os::unix::process::parent_id() != first {
+            if std::os::unix::process::parent_id() != first || named.is_some_and(|pid| !exists(pid)) {
                 let _ = end.send(End::ParentDied);
                 return;
             }
@@ -32,6 +35,16 @@ pub(super) fn parent(end: Sender<End>) {
         }
     };
     spawn("parent watch", watch);
+}
+
+fn exists(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+    if pid <= 0 {
+        return false;
+    }
+    // SAFETY: signal 0 is sent to nobody; it only asks whether the process is there.
+    let asked = unsafe { libc::kill(pid, 0) };
+    asked == 0 || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 /// SIGINT interrupts the running cell; SIGTERM and SIGHUP end the kernel in order.

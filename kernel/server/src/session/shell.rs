@@ -3,6 +3,7 @@
 //! The command is a process group of its own, which an interrupt ends. What it leaves in the
 //! background goes on; its later output is read and dropped.
 
+use super::env::Changes;
 use dds_core::eval::{CellSink, Stream};
 use dds_core::{Cancel, Error, Kind, Result};
 use std::io::Read;
@@ -24,13 +25,25 @@ const PIECES: usize = 64;
 /// Bytes of one piece.
 const PIECE: usize = 16 * 1024;
 
-/// Runs `command`. Errors: `Interrupted`; `Io` for an exit status other than 0, naming it.
-pub(super) fn run(command: &str, cwd: &Path, sink: &Arc<dyn CellSink>, cancel: &Cancel) -> Result<()> {
+/// Runs `command`, with the changes `env` to the kernel's environment. Errors: `Interrupted`; `Io` for an exit status other than 0, naming it.
+pub(super) fn run(
+    command: &str,
+    cwd: &Path,
+    env: &Changes,
+    sink: &Arc<dyn CellSink>,
+    cancel: &Cancel,
+) -> Result<()> {
     if command.is_empty() {
         return Err(Error::usage("there is no command behind `!`").hint("write a shell line, as in !ls"));
     }
     let mut shell = Command::new("sh");
     dds_eval::restore_environment(&mut shell);
+    for (name, value) in env {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
     let mut child = shell
         .arg("-c")
         .arg(command)

@@ -2,10 +2,16 @@
 
 use dds_cmd::complete::{MAX_ITEMS, Surroundings};
 use dds_core::engine::LearnEngine;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 pub(super) struct OnDisk<'a> {
     pub cwd: PathBuf,
+    pub home: Option<PathBuf>,
+    /// `PATH`.
+    pub programs: Option<OsString>,
     pub learn: &'a dyn LearnEngine,
 }
 
@@ -18,7 +24,11 @@ impl Surroundings for OnDisk<'_> {
             Some(at) => partial.split_at(at + 1),
             None => ("", partial),
         };
-        let Ok(entries) = std::fs::read_dir(self.cwd.join(shown)) else { return Vec::new() };
+        let folder = match (shown.strip_prefix("~/"), &self.home) {
+            (Some(below), Some(home)) => home.join(below),
+            _ => self.cwd.join(shown),
+        };
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
         let mut found: Vec<(bool, String)> = entries
             .take(MAX_ENTRIES)
             .flatten()
@@ -40,6 +50,24 @@ impl Surroundings for OnDisk<'_> {
             .into_iter()
             .map(|(file, name)| format!("{shown}{name}{}", if file { "" } else { "/" }))
             .collect()
+    }
+
+    fn programs(&self, partial: &str) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        for folder in std::env::split_paths(self.programs.as_deref().unwrap_or_default()) {
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for entry in entries.take(MAX_ENTRIES).flatten() {
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let runs = || {
+                    std::fs::metadata(entry.path())
+                        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+                };
+                if name.starts_with(partial) && runs() {
+                    found.insert(name);
+                }
+            }
+        }
+        found.into_iter().take(MAX_ITEMS).collect()
     }
 
     fn names(&self) -> Vec<String> {

@@ -1,8 +1,9 @@
+mod lines;
 mod real;
 mod several;
 
 use super::*;
-use dds_core::eval::{CommMessage, Completion, Evaluator, Interrupter, Known, Stream};
+use dds_core::eval::{CommMessage, Completion, Evaluator, Interrupter, Known, RunTime, Stream};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Condvar;
@@ -66,6 +67,8 @@ impl CellSink for Shown {
 struct Toy {
     vars: HashMap<String, String>,
     cwd: PathBuf,
+    /// A second for each cell.
+    ran: RunTime,
     stop: Arc<Stop>,
     /// Pieces of work that are left for idle time.
     chores: Arc<AtomicUsize>,
@@ -92,6 +95,7 @@ impl Evaluator for Toy {
         _: &Cx,
     ) -> Result<Option<MimeBundle>, CellError> {
         self.stop.0.store(false, Ordering::SeqCst);
+        self.ran.wall += Duration::from_secs(1);
         let lines = code.lines().count();
         match code.trim() {
             "fail" => Err(toy_error(&format!("line {lines}"))),
@@ -127,6 +131,11 @@ impl Evaluator for Toy {
     }
 
     fn display_text(&mut self, expr: &str, _: &Cx) -> Result<String, CellError> {
+        if expr.contains("black_box") {
+            // A measurement: the expression stands on the second line.
+            let expr = expr.lines().nth(1).unwrap_or_default();
+            return self.vars.get(expr).map(|v| format!("10 [{v}]")).ok_or_else(|| toy_error(expr));
+        }
         self.vars.get(expr).cloned().ok_or_else(|| toy_error("no such variable"))
     }
 
@@ -142,6 +151,19 @@ impl Evaluator for Toy {
     fn set_cwd(&mut self, dir: &Path) -> Result<(), CellError> {
         self.cwd = dir.to_owned();
         Ok(())
+    }
+
+    fn set_env(&mut self, name: &str, value: Option<&str>) -> Result<(), CellError> {
+        let name = format!("${name}");
+        match value {
+            Some(value) => drop(self.vars.insert(name, value.to_owned())),
+            None => drop(self.vars.remove(&name)),
+        }
+        Ok(())
+    }
+
+    fn take_run_time(&mut self) -> Option<RunTime> {
+        Some(std::mem::take(&mut self.ran))
     }
 
     fn known(&self) -> Option<Arc<dyn Known>> {
@@ -185,7 +207,7 @@ fn toy() -> MakeEvaluator {
 fn toy_with(chores: Arc<AtomicUsize>) -> MakeEvaluator {
     Box::new(|| {
         let (vars, stop) = (HashMap::new(), Arc::default());
-        Ok(Box::new(Toy { vars, cwd: PathBuf::from("/"), stop, chores }))
+        Ok(Box::new(Toy { vars, cwd: PathBuf::from("/"), ran: RunTime::default(), stop, chores }))
     })
 }
 
@@ -193,6 +215,8 @@ fn toy_with(chores: Arc<AtomicUsize>) -> MakeEvaluator {
 #[derive(Default)]
 pub(super) struct Echo {
     pub uploads: Mutex<Vec<String>>,
+    /// The hosts of each new configuration.
+    pub hosts: Mutex<Vec<String>>,
     pub closed: AtomicBool,
 }
 
@@ -267,7 +291,7 @@ pub(super) fn bench_with(make: MakeEvaluator) -> Bench {
     std::fs::create_dir(&cwd).unwrap();
     std::fs::create_dir(&uploads).unwrap();
     let echo = Arc::new(Echo::default());
-    let (after, end) = (echo.clone(), echo.clone());
+    let (after, end, told) = (echo.clone(), echo.clone(), echo.clone());
     let services = Services {
         data: echo.clone(),
         mount: echo.clone(),
@@ -277,6 +301,7 @@ pub(super) fn bench_with(make: MakeEvaluator) -> Bench {
             Ok(())
         }),
         notes: Arc::default(),
+        reconfigure: Box::new(move |config| told.hosts.lock().unwrap().push(config.dagshub_host.clone())),
         close: Box::new(move || end.closed.store(true, Ordering::SeqCst)),
     };
     let config = Arc::new(Config {
@@ -288,6 +313,7 @@ pub(super) fn bench_with(make: MakeEvaluator) -> Bench {
         dagshub_token: None,
         dagshub_login: None,
         threads: 1,
+        peers: Default::default(),
     });
     let session = Session::new(services, Place { config, cwd, uploads: Some(uploads) }, make).unwrap();
     Bench { session, echo, dir }

@@ -1,27 +1,72 @@
 //! Puts the real engines together.
 
 use super::{MakeEvaluator, Notes, Place, Services, Session};
-use dds_core::{Config, Cx, RepoTarget, Result, request as rq};
+use dds_core::engine::DataEngine;
+use dds_core::{Config, Cx, Outcome, RepoTarget, Result, request as rq};
 use dds_data::Data;
 use dds_eval::{EvalOptions, RustEvaluator};
 use dds_learn::Learn;
 use dds_mount::Mounts;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The engines over one table of mounts.
 pub fn services(config: &Arc<Config>) -> Services {
     let mounts = Mounts::new(config.clone());
     let notes = Arc::new(Notes::default());
     mounts.set_sink(notes.clone());
-    let (after, end) = (mounts.clone(), mounts.clone());
+    let data = Arc::new(CurrentData { config: RwLock::new(config.clone()), mounts: mounts.clone() });
+    let (after, end, told) = (mounts.clone(), mounts.clone(), mounts.clone());
     Services {
-        data: Arc::new(Data::new(config.clone(), mounts.clone())),
+        data: data.clone(),
         learn: Arc::new(Learn::new(config.clone(), mounts.clone())),
         mount: mounts,
         uploaded: Box::new(move |r, cx| refresh(&after, r, cx)),
         notes,
+        reconfigure: Box::new(move |config| {
+            data.set(config.clone());
+            told.set_config(config);
+        }),
         close: Box::new(move || end.shutdown()),
+    }
+}
+
+/// The data engine with the settings of the moment; it keeps nothing between commands.
+struct CurrentData {
+    config: RwLock<Arc<Config>>,
+    mounts: Arc<Mounts>,
+}
+
+impl CurrentData {
+    fn set(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn now(&self) -> Data {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Data::new(config, self.mounts.clone())
+    }
+}
+
+impl DataEngine for CurrentData {
+    fn ls(&self, r: &rq::Ls, cx: &Cx) -> Result<Outcome> {
+        self.now().ls(r, cx)
+    }
+
+    fn stat(&self, r: &rq::Stat, cx: &Cx) -> Result<Outcome> {
+        self.now().stat(r, cx)
+    }
+
+    fn cat(&self, r: &rq::Cat, cx: &Cx) -> Result<Outcome> {
+        self.now().cat(r, cx)
+    }
+
+    fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
+        self.now().upload(r, cx)
+    }
+
+    fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
+        self.now().clone_repo(r, cx)
     }
 }
 

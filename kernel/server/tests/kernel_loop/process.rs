@@ -22,19 +22,25 @@ fn as_process() {
     let file = || std::env::args().next_back().unwrap();
     match std::env::var(ROLE).as_deref() {
         Ok("kernel") => {
+            println!("kernel {}", std::process::id());
             let done = run(Path::new(&file()), None, || Ok(Arc::new(EchoHost::default())));
             std::process::exit(if done.is_ok() { 0 } else { 1 });
         }
-        // A front end that starts a kernel, tells its id, and waits to be killed.
-        Ok("parent") => {
-            let mut kernel = Command::new(std::env::current_exe().unwrap())
+        // A front end that starts a kernel, which tells its id, and waits to be killed.
+        Ok(role @ ("parent" | "parent of a wrapper")) => {
+            let exe = std::env::current_exe().unwrap();
+            // The shell waits for the kernel: something is left to do after it.
+            let mut wrapper = Command::new("sh");
+            wrapper.args(["-c", "\"$@\"; true", "sh"]).arg(&exe);
+            let mut kernel = if role == "parent" { Command::new(&exe) } else { wrapper };
+            kernel
                 .args(["--exact", "process::as_process", "--nocapture", &file()])
                 .env(ROLE, "kernel")
                 .env("JPY_PARENT_PID", std::process::id().to_string())
                 .spawn()
+                .unwrap()
+                .wait()
                 .unwrap();
-            println!("kernel {}", kernel.id());
-            kernel.wait().unwrap();
         }
         _ => {}
     }
@@ -94,6 +100,15 @@ async fn a_shutdown_request_ends_the_process() {
 
 #[test]
 fn an_orphaned_kernel_ends() {
+    orphaned("parent");
+}
+
+#[test]
+fn a_kernel_ends_with_the_front_end_behind_its_wrapper() {
+    orphaned("parent of a wrapper");
+}
+
+fn orphaned(role: &str) {
     let dir = folder();
     let info = ConnectionInfo::ipc(dir.path()).unwrap();
     let file = dir.path().join("kernel.json");
@@ -101,7 +116,7 @@ fn an_orphaned_kernel_ends() {
     let mut parent = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "process::as_process", "--nocapture"])
         .arg(&file)
-        .env(ROLE, "parent")
+        .env(ROLE, role)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

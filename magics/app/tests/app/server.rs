@@ -62,6 +62,7 @@ pub async fn try_start(
         dagshub_token: None,
         dagshub_login: None,
         threads: 1,
+        peers: Default::default(),
     };
     let mut options = AppOptions::new(&config);
     options.token = Some(Secret::new("s3cret"));

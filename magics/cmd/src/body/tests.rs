@@ -131,3 +131,15 @@ fn an_empty_body_is_a_line() {
     );
     assert!(parse(&[], "", 2).unwrap().command.is_none());
 }
+
+#[test]
+fn a_body_becomes_the_words_of_a_shell() {
+    let words = |head: &str, body: &str| as_words(&shlex::split(head).unwrap(), body, 2).unwrap();
+    assert_eq!(
+        words("data --name two", "path = \"a b\"\nsize = 64"),
+        ["data", "--path=a b", "--name=two", "--size=64"]
+    );
+    assert_eq!(words("show", "targets = [\"a.jpg\", \"b.jpg\"]"), ["show", "--", "a.jpg", "b.jpg"]);
+    assert_eq!(words("nope", "x = 1"), ["nope"]);
+    assert!(as_words(&["data".into()], "pth = 1", 2).is_err());
+}

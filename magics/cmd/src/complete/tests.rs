@@ -14,6 +14,10 @@ impl Surroundings for Around {
     fn names(&self) -> Vec<String> {
         vec!["clipart".into(), "birds".into()]
     }
+
+    fn programs(&self, partial: &str) -> Vec<String> {
+        ["cargo", "cat"].iter().filter(|p| p.starts_with(partial)).map(|p| (*p).to_owned()).collect()
+    }
 }
 
 /// Completes at the `|` of `code`; the answer is what stands between start and end, and the texts.
@@ -81,16 +85,8 @@ fn completion_table() {
 }
 
 #[test]
-fn rust_and_shell_are_not_ours() {
-    for code in [
-        "let a = b.|",
-        "!ls ar|",
-        "let s = \"\n%dds sh|\n\";",
-        "1 %| 2",
-        "|",
-        "%dds ls\nlet a|",
-        "%dds ls\n|",
-    ] {
+fn rust_is_not_ours() {
+    for code in ["let a = b.|", "let s = \"\n%dds sh|\n\";", "1 %| 2", "|", "%dds ls\nlet a|", "%dds ls\n|"] {
         assert_eq!(at(code), None, "{code}");
     }
 }
@@ -113,4 +109,37 @@ fn any_cursor_is_answered() {
             let _ = crate::inspect(code, cursor);
         }
     }
+}
+
+#[test]
+fn shell_lines_complete_programs_and_paths() {
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("!ca|", "ca", &["cargo", "cat"]),
+        ("let a = 1;\n  ! ca|", "ca", &["cargo", "cat"]),
+        ("!cat art/a|", "art/a", &["art/a\\ b.jpg"]),
+        ("!cat \"art/a|", "\"art/a", &["\"art/a b.jpg"]),
+        ("!cat art/|", "art/", &["art/", "art/a\\ b.jpg", "art/ü.jpg"]),
+        ("!ls art && ca|", "ca", &["cargo", "cat"]),
+        ("!A=1 ca|", "ca", &["cargo", "cat"]),
+        ("!cat x >no|", ">no", &[">notes.ipynb"]),
+        ("!cat no|tes.ipynb", "no", &["notes.ipynb"]),
+        ("!cat {no|", "{no", &[]),
+    ];
+    for (code, replaced, items) in cases {
+        let found = at(code).unwrap_or_else(|| panic!("{code}: nothing"));
+        assert_eq!(
+            found,
+            ((*replaced).to_owned(), items.iter().map(|i| (*i).to_owned()).collect()),
+            "{code}"
+        );
+    }
+}
+
+#[test]
+fn the_rust_that_time_measures_is_completed_as_rust() {
+    for code in ["%dds time v.le|", "%dds time --runs 3 |", "%%dds time\nv.le|", "%%dds time\n|"] {
+        assert_eq!(at(code), None, "{code}");
+    }
+    assert_eq!(at("%dds time --ru|").unwrap().1, ["--runs"]);
+    assert_eq!(at("%dds ti|").unwrap().1, ["time"]);
 }

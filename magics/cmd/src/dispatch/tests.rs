@@ -38,7 +38,10 @@ impl LearnEngine for Echo {
 }
 
 impl SessionEngine for Echo {
-    echoes!(form: rq::FormCell, exec: rq::Exec);
+    echoes!(
+        form: rq::FormCell, exec: rq::Exec, export_rs: rq::ExportRs, env: rq::Env, time: rq::Time,
+        doctor: rq::Doctor, cache: rq::Cache
+    );
     fn cd(&self, dir: &str, cx: &Cx) -> Result<Outcome> {
         echo("cd", &dir, cx)
     }
@@ -61,6 +64,7 @@ fn every_command_reaches_its_engine() {
             "clone" => "clone_repo",
             "app" => "form",
             "top-losses" => "top_losses",
+            "export-rs" => "export_rs",
             other => other,
         };
         assert_eq!(ran(example).summary, method);
@@ -70,7 +74,7 @@ fn every_command_reaches_its_engine() {
         }
         seen.push(name.to_owned());
     }
-    assert!(seen.len() >= 19, "{seen:?}");
+    assert!(seen.len() >= 24, "{seen:?}");
     assert!(ran("").summary.starts_with("dds "));
     assert!(ran("help show").detail.contains("usage: %dds show"));
 }

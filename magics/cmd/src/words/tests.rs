@@ -86,3 +86,49 @@ fn half_typed_lines_have_a_word_under_the_cursor() {
         }
     }
 }
+
+/// With files `a.jpg`, `b c.jpg` and `-x` for every pattern, which is shown as a word of its own.
+fn with_files(line: &str) -> Vec<String> {
+    resolve_with::<Error>(split(line).unwrap(), &mut |e| Ok(format!("<{e}*>")), &mut |p| {
+        if p.glob.contains("none") {
+            return Ok(Vec::new());
+        }
+        let home = if p.home { "HOME" } else { "" };
+        Ok(vec![format!("{home}{}", p.glob), "-x".into()])
+    })
+    .unwrap()
+}
+
+#[test]
+fn patterns_become_files_and_quoted_ones_stay() {
+    for (line, expected) in [
+        ("show art/*.jpg", vec!["show", "art/*.jpg", "./-x"]),
+        ("show 'art/*.jpg' \"?\" \\*", vec!["show", "art/*.jpg", "?", "*"]),
+        ("show 'a*b'[0-9]?", vec!["show", "a\\*b[0-9\\]?", "./-x"]),
+        ("show {d}/*", vec!["show", "<d\\*>/*", "./-x"]),
+        ("show ~/a ~", vec!["show", "HOME/a", "./-x", "HOME", "./-x"]),
+        ("show a~ ~b '~'/c", vec!["show", "a~", "~b", "~/c"]),
+        ("show none*", vec!["show", "none*"]),
+        ("ls http://h/o/r:* --labels=re:.*", vec!["ls", "http://h/o/r:*", "--labels=re:.*"]),
+    ] {
+        assert_eq!(with_files(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn comments_and_a_last_semicolon_are_no_words() {
+    for (line, expected) in [
+        ("ls art # all of it", vec!["ls", "art"]),
+        ("ls a#b '#c' \\#d", vec!["ls", "a#b", "#c", "#d"]),
+        ("ls art // all", vec!["ls", "art"]),
+        ("ls //server/x", vec!["ls", "//server/x"]),
+        ("ls art;", vec!["ls", "art"]),
+        ("ls art ;  # done", vec!["ls", "art"]),
+        ("ls 'a;b'", vec!["ls", "a;b"]),
+        ("# only this", vec![]),
+    ] {
+        assert_eq!(plain(line), expected, "{line}");
+    }
+    let e = split("ls a; ls b").unwrap_err();
+    assert!(e.message.contains("behind the `;`") && e.hint.unwrap().contains("one command per line"));
+}

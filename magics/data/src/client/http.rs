@@ -1,11 +1,11 @@
 //! The real transport: reqwest over rustls, HTTP/1.1, connections kept alive.
 
-use super::transport::{BoxFuture, Chunks, Failure, PATIENCE, Part, Request, Response, Transport};
+use super::transport::{BoxFuture, Chunks, Content, Failure, PATIENCE, Part, Request, Response, Transport};
 use crate::serve::FILE_NAME_HEADER;
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
 use futures_util::StreamExt;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use std::error::Error as _;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -45,9 +45,15 @@ impl Transport for Http {
         Box::pin(async move {
             let patience = request.patience;
             let mut builder = client.request(request.method, request.url).headers(request.headers);
-            if !request.body.is_empty() {
-                builder = builder.multipart(form(request.body).await?);
-            }
+            builder = match request.body {
+                Content::Empty => builder,
+                Content::Form(parts) => builder.multipart(form(parts).await?),
+                Content::Fields(fields) => builder.form(&fields),
+                Content::Bytes(bytes) => builder.body(bytes),
+                Content::File { path, len } => {
+                    builder.header(CONTENT_LENGTH, len).body(file_body(&path, len).await?)
+                }
+            };
             let response = tokio::time::timeout(patience, builder.send())
                 .await
                 .map_err(|_| Failure::Timeout)?
@@ -75,24 +81,7 @@ async fn form(parts: Vec<Part>) -> Result<reqwest::multipart::Form, Failure> {
         match part {
             Part::Text { name, value } => form = form.text(name, value),
             Part::File { name, file_name, path, len } => {
-                // Not sent yet: a file that vanished had no effect on the server.
-                let file = tokio::fs::File::open(&path)
-                    .await
-                    .map_err(|e| Failure::Connect(format!("{}: {e}", path.display())))?;
-                let body = reqwest::Body::wrap_stream(futures_util::stream::unfold(
-                    file.take(len),
-                    |mut file| async move {
-                        let mut chunk = vec![0; FILE_CHUNK];
-                        match file.read(&mut chunk).await {
-                            Ok(0) => None,
-                            Ok(n) => {
-                                chunk.truncate(n);
-                                Some((Ok(Bytes::from(chunk)), file))
-                            }
-                            Err(e) => Some((Err(e), file)),
-                        }
-                    },
-                ));
+                let body = file_body(&path, len).await?;
                 // Forms cannot tell `"` from `%22` in a name; our own server reads this instead.
                 let mut exact = HeaderMap::new();
                 if let Ok(value) = HeaderValue::from_str(&crate::percent::path(&file_name)) {
@@ -105,6 +94,24 @@ async fn form(parts: Vec<Part>) -> Result<reqwest::multipart::Form, Failure> {
         }
     }
     Ok(form)
+}
+
+/// Not sent yet: a file that vanished had no effect on the server.
+async fn file_body(path: &std::path::Path, len: u64) -> Result<reqwest::Body, Failure> {
+    let file = tokio::fs::File::open(path)
+        .await
+        .map_err(|e| Failure::Connect(format!("{}: {e}", path.display())))?;
+    Ok(reqwest::Body::wrap_stream(futures_util::stream::unfold(file.take(len), |mut file| async move {
+        let mut chunk = vec![0; FILE_CHUNK];
+        match file.read(&mut chunk).await {
+            Ok(0) => None,
+            Ok(n) => {
+                chunk.truncate(n);
+                Some((Ok(Bytes::from(chunk)), file))
+            }
+            Err(e) => Some((Err(e), file)),
+        }
+    })))
 }
 
 fn failure(e: reqwest::Error) -> Failure {

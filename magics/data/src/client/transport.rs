@@ -23,21 +23,36 @@ pub struct Request {
     pub method: Method,
     pub url: reqwest::Url,
     pub headers: HeaderMap,
-    pub body: Vec<Part>,
+    pub body: Content,
     /// For the answer's headers, and then for each piece of its body.
     pub patience: Duration,
 }
 
 impl Request {
     pub fn get(url: reqwest::Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new(), patience: PATIENCE }
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: Content::Empty, patience: PATIENCE }
     }
 }
 
 /// DagsHub's own default (`DAGSHUB_HTTP_TIMEOUT`).
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A field of a multipart form; a request without fields has no body.
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub enum Content {
+    Empty,
+    Form(Vec<Part>),
+    /// `application/x-www-form-urlencoded`.
+    Fields(Vec<(&'static str, String)>),
+    Bytes(Bytes),
+    /// The first `len` bytes of a file of this machine.
+    File {
+        path: PathBuf,
+        len: u64,
+    },
+}
+
+/// A field of a multipart form.
 #[derive(Clone, Debug)]
 pub enum Part {
     Text { name: &'static str, value: String },

@@ -1,21 +1,25 @@
-//! `.dvc` files and `dvc.lock`: the outputs that a repository keeps outside Git.
+//! `.dvc` files: the outputs that a repository keeps outside Git.
 //!
-//! Errors name the file and the line. Fields that we do not use (`desc`, `meta`, `deps`, …) are kept
+//! Errors name the file and the line. Fields that we do not use (`desc`, `meta`, `frozen`, …) are kept
 //! when a file is rewritten; its comments are not.
 
+use super::manifest::Manifest;
 use crate::store::Layout;
 use dds_core::{Digest, Error, Kind, RepoPath, Result};
 use serde::Deserialize;
 use serde_yaml_ng::{Mapping, Value};
 use std::collections::BTreeMap;
 
-/// Real ones hold a few hundred bytes, `dvc.lock` some hundred kilobytes.
-pub const MAX_DVC_FILE_BYTES: usize = 16 << 20;
+/// Real ones hold a few hundred bytes, `dvc.lock` some hundred kilobytes; with `files:` lists of a
+/// version-aware remote, some hundred bytes a file.
+pub const MAX_DVC_FILE_BYTES: usize = 64 << 20;
 
 /// The outputs that one file declares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DvcFile {
     pub outs: Vec<Output>,
+    /// Outputs that are imported and of which nothing but the name is recorded.
+    pub absent: Vec<(RepoPath, Import)>,
 }
 
 /// One file or folder that DVC keeps.
@@ -31,6 +35,57 @@ pub struct Output {
     pub nfiles: Option<u64>,
     /// The remote to use instead of the default one.
     pub remote: Option<String>,
+    /// What a folder holds, when that is told in place (`files:`) and not by a manifest.
+    pub files: Option<Vec<ListedFile>>,
+    /// Of a single file: its versions in remotes that keep files under their own names.
+    pub versions: Versions,
+    /// Where it comes from, when it is no data of this repository.
+    pub import: Option<Import>,
+}
+
+/// Remote → version id, for remotes with `version_aware` or `worktree`.
+pub type Versions = BTreeMap<String, Option<String>>;
+
+/// One file of a `files:` list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Below the output.
+    pub path: RepoPath,
+    pub digest: Digest,
+    pub size: Option<u64>,
+    pub versions: Versions,
+}
+
+/// The place that `dvc import` or `dvc import-url` copied from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// A Git repository, or the address of a file.
+    pub from: String,
+    pub path: Option<String>,
+    pub rev: Option<String>,
+}
+
+impl Import {
+    /// Whether another repository keeps the data: `dvc push` does not put it into our remote.
+    pub fn is_repository(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// What to tell somebody who wants the data.
+    pub fn explain(&self, out: &RepoPath, declared_in: &RepoPath) -> Error {
+        let rev = self.rev.as_deref().map_or_else(String::new, |r| format!("@{}", r.get(..10).unwrap_or(r)));
+        let path = self.path.as_deref().map_or_else(String::new, |p| format!(":{p}"));
+        let from = dds_core::mime::printable(&format!("{}{rev}{path}", self.from));
+        let error = Error::new(
+            Kind::NotFound,
+            format!("{out} is imported from {from} ({declared_in}), and imports are not fetched by dds"),
+        );
+        if self.is_repository() {
+            error.hint(format!("open the source itself: dds ls {from}; or run `dvc pull {declared_in}`"))
+        } else {
+            error.hint(format!("run `dvc update {declared_in}` in the repository, and `dvc push`"))
+        }
+    }
 }
 
 impl Output {
@@ -49,27 +104,56 @@ struct RawFile {
     #[serde(default)]
     outs: Vec<RawOut>,
     #[serde(default)]
+    deps: Vec<RawDep>,
+    #[serde(default)]
     wdir: Option<String>,
-    #[serde(default)]
-    stages: BTreeMap<String, RawStage>,
 }
 
 #[derive(Deserialize)]
-struct RawStage {
+struct RawDep {
     #[serde(default)]
-    outs: Vec<RawOut>,
+    path: Option<String>,
+    #[serde(default)]
+    repo: Option<RawRepo>,
 }
 
 #[derive(Deserialize)]
-struct RawOut {
-    path: String,
+struct RawRepo {
+    url: String,
+    #[serde(default)]
+    rev: Option<String>,
+    #[serde(default)]
+    rev_lock: Option<String>,
+}
+
+/// An output as `.dvc` files and `dvc.lock` write it.
+#[derive(Deserialize)]
+pub struct RawOut {
+    pub path: String,
     md5: Option<String>,
     hash: Option<String>,
     size: Option<u64>,
     nfiles: Option<u64>,
-    remote: Option<String>,
+    pub remote: Option<String>,
     #[serde(default = "yes")]
-    cache: bool,
+    pub cache: bool,
+    files: Option<Vec<RawListed>>,
+    #[serde(default)]
+    cloud: BTreeMap<String, RawVersion>,
+}
+
+#[derive(Deserialize)]
+struct RawListed {
+    relpath: String,
+    md5: Option<String>,
+    size: Option<u64>,
+    #[serde(default)]
+    cloud: BTreeMap<String, RawVersion>,
+}
+
+#[derive(Deserialize)]
+struct RawVersion {
+    version_id: Option<String>,
 }
 
 fn yes() -> bool {
@@ -77,62 +161,140 @@ fn yes() -> bool {
 }
 
 impl DvcFile {
-    /// Parses `bytes`, the content of `file`. Errors (`Format`, `Limit`) begin with `FILE, line N`.
+    /// Parses `bytes`, the content of the `.dvc` file `file`. Errors (`Format`, `Limit`) begin with
+    /// `FILE, line N`.
     pub fn parse(file: &RepoPath, bytes: &[u8]) -> Result<Self> {
-        if bytes.len() > MAX_DVC_FILE_BYTES {
-            return Err(Error::new(
-                Kind::Limit,
-                format!("{file}: larger than {MAX_DVC_FILE_BYTES} bytes, which no DVC file is"),
-            ));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|e| {
-            let line = bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
-            broken(file, line, "it is not UTF-8")
-        })?;
-        let raw: RawFile = serde_yaml_ng::from_str(text).map_err(|e| {
-            let line = e.location().map_or(1, |l| l.line());
-            let why = e.to_string();
-            // The library puts the position at the end, where we have put it in front already.
-            broken(file, line, why.split(" at line ").next().unwrap_or(&why))
-        })?;
+        let text = text(file, bytes)?;
+        let raw: RawFile = yaml(file, text)?;
         let folder = file.parent().unwrap_or_default();
         let folder = match raw.wdir.as_deref() {
             Some(wdir) => below(&folder, wdir).map_err(|why| broken(file, line_of(text, wdir), &why))?,
             None => folder,
         };
-        let mut outs = Vec::new();
-        for out in raw.outs.into_iter().chain(raw.stages.into_values().flat_map(|s| s.outs)) {
+        let import = raw.deps.into_iter().find_map(RawDep::import);
+        let mut parsed = Self::default();
+        for out in raw.outs {
             if !out.cache {
                 continue; // Git keeps it.
             }
-            outs.push(output(file, text, &folder, out)?);
+            if let (None, None, Some(import)) = (&out.md5, &out.files, &import) {
+                parsed.absent.push((place(file, text, &folder, &out.path)?, import.clone()));
+                continue;
+            }
+            parsed.outs.push(Output { import: import.clone(), ..out.output(file, text, &folder)? });
         }
-        Ok(Self { outs })
+        Ok(parsed)
     }
 }
 
-fn output(file: &RepoPath, text: &str, folder: &RepoPath, out: RawOut) -> Result<Output> {
-    let at_path = || line_of(text, &out.path);
-    let path = below(folder, &out.path).map_err(|why| broken(file, at_path(), &why))?;
-    if path.is_root() {
-        return Err(broken(file, at_path(), "the output is the repository itself"));
-    }
-    let Some(md5) = out.md5 else {
-        return Err(broken(file, at_path(), "the output has no md5")
-            .hint("outputs of version-aware cloud remotes are not supported; run `dvc add` on a copy"));
-    };
-    let digest: Digest = md5.parse().map_err(|e: Error| broken(file, line_of(text, &md5), &e.message))?;
-    if matches!(digest, Digest::Git(_)) {
-        return Err(broken(file, line_of(text, &md5), &format!("not an MD5: {md5:?}")));
-    }
-    let layout = match out.hash.as_deref() {
-        Some("md5") => Layout::V3,
-        None => Layout::V2,
-        Some(other) => {
-            return Err(broken(file, line_of(text, other), &format!("unknown kind of hash {other:?}")));
+impl RawDep {
+    /// None for a dependency inside the repository.
+    fn import(self) -> Option<Import> {
+        match (self.repo, self.path) {
+            (Some(repo), path) => Some(Import {
+                from: repo.url,
+                path: Some(path.unwrap_or_default()),
+                rev: repo.rev_lock.or(repo.rev),
+            }),
+            (None, Some(path)) if path.contains("://") => Some(Import { from: path, path: None, rev: None }),
+            _ => None,
         }
-    };
-    Ok(Output { path, digest, layout, size: out.size, nfiles: out.nfiles, remote: out.remote })
+    }
+}
+
+impl RawOut {
+    /// The output seen from `folder`. Errors name `file` and the line in its `text`.
+    pub fn output(self, file: &RepoPath, text: &str, folder: &RepoPath) -> Result<Output> {
+        let path = place(file, text, folder, &self.path)?;
+        let layout = match self.hash.as_deref() {
+            Some("md5") => Layout::V3,
+            None => Layout::V2,
+            Some(other) => {
+                return Err(broken(file, line_of(text, other), &format!("unknown kind of hash {other:?}")));
+            }
+        };
+        let files = self.files.map(|files| listed(file, text, files)).transpose()?;
+        let digest = match (&self.md5, &files) {
+            (Some(md5), _) => md5_digest(file, text, md5)?,
+            (None, Some(files)) => {
+                Manifest { files: files.iter().map(|f| (f.path.clone(), f.digest)).collect() }.encode().1
+            }
+            (None, None) => {
+                return Err(broken(file, line_of(text, &self.path), "the output has no md5")
+                    .hint("run `dvc commit` in the repository, which records it, and commit the file"));
+            }
+        };
+        Ok(Output {
+            path,
+            digest,
+            layout,
+            size: self.size,
+            nfiles: self.nfiles,
+            remote: self.remote,
+            files,
+            versions: versions(self.cloud),
+            import: None,
+        })
+    }
+}
+
+fn place(file: &RepoPath, text: &str, folder: &RepoPath, path: &str) -> Result<RepoPath> {
+    let at = |why: &str| broken(file, line_of(text, path), why);
+    let place = below(folder, path).map_err(|why| at(&why))?;
+    if place.is_root() { Err(at("the output is the repository itself")) } else { Ok(place) }
+}
+
+fn md5_digest(file: &RepoPath, text: &str, md5: &str) -> Result<Digest> {
+    let digest: Digest = md5.parse().map_err(|e: Error| broken(file, line_of(text, md5), &e.message))?;
+    if matches!(digest, Digest::Git(_)) {
+        return Err(broken(file, line_of(text, md5), &format!("not an MD5: {md5:?}")));
+    }
+    Ok(digest)
+}
+
+fn listed(file: &RepoPath, text: &str, raw: Vec<RawListed>) -> Result<Vec<ListedFile>> {
+    let mut seen = std::collections::HashSet::new();
+    // A list may be long: a line is looked for only where something is wrong.
+    raw.into_iter()
+        .map(|one| {
+            let at = |why: &str| broken(file, line_of(text, &one.relpath), why);
+            let path = RepoPath::parse_writable(&one.relpath).map_err(|e| at(&e.message))?;
+            let md5 = one.md5.as_deref().ok_or_else(|| at("a file of the list has no md5"))?;
+            let digest: Digest = md5.parse().map_err(|e: Error| at(&e.message))?;
+            if path.is_root() || !matches!(digest, Digest::Md5(_)) || !seen.insert(path.clone()) {
+                return Err(at(&format!("{:?} is not a file, or comes twice", one.relpath)));
+            }
+            Ok(ListedFile { path, digest, size: one.size, versions: versions(one.cloud) })
+        })
+        .collect()
+}
+
+fn versions(raw: BTreeMap<String, RawVersion>) -> Versions {
+    raw.into_iter().map(|(remote, v)| (remote.to_lowercase(), v.version_id)).collect()
+}
+
+/// The text of a DVC file, which has a bound.
+pub fn text<'a>(file: &RepoPath, bytes: &'a [u8]) -> Result<&'a str> {
+    if bytes.len() > MAX_DVC_FILE_BYTES {
+        return Err(Error::new(
+            Kind::Limit,
+            format!("{file}: larger than {MAX_DVC_FILE_BYTES} bytes, which no DVC file is"),
+        ));
+    }
+    std::str::from_utf8(bytes).map_err(|e| {
+        let line = bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+        broken(file, line, "it is not UTF-8")
+    })
+}
+
+/// Parses YAML; errors name file and line.
+pub fn yaml<T: for<'de> Deserialize<'de>>(file: &RepoPath, text: &str) -> Result<T> {
+    serde_yaml_ng::from_str(text).map_err(|e| {
+        let line = e.location().map_or(1, |l| l.line());
+        let why = e.to_string();
+        // The library puts the position at the end, where we have put it in front already.
+        broken(file, line, why.split(" at line ").next().unwrap_or(&why))
+    })
 }
 
 /// The text of a new `.dvc` file beside its output, as DVC 3 writes it.
@@ -191,7 +353,7 @@ fn updated(old: &Mapping, digest: &Digest, size: Option<u64>, nfiles: Option<u64
 
 /// `relative` seen from `folder`; `..` is resolved by text. The error says why it is not inside the
 /// repository.
-fn below(folder: &RepoPath, relative: &str) -> std::result::Result<RepoPath, String> {
+pub fn below(folder: &RepoPath, relative: &str) -> std::result::Result<RepoPath, String> {
     if relative.starts_with('/') {
         return Err(format!("{relative:?} is absolute"));
     }
@@ -206,7 +368,8 @@ fn below(folder: &RepoPath, relative: &str) -> std::result::Result<RepoPath, Str
     RepoPath::parse_writable(at.as_str()).map_err(|e| e.message)
 }
 
-fn broken(file: &RepoPath, line: usize, why: &str) -> Error {
+/// A broken file, named with its line.
+pub fn broken(file: &RepoPath, line: usize, why: &str) -> Error {
     let file = dds_core::mime::printable(file.as_str());
     Error::new(
         Kind::Format,
@@ -216,7 +379,7 @@ fn broken(file: &RepoPath, line: usize, why: &str) -> Error {
 }
 
 /// The first line that holds `value`; 1 when none does.
-fn line_of(text: &str, value: &str) -> usize {
+pub fn line_of(text: &str, value: &str) -> usize {
     text.lines().position(|l| !value.is_empty() && l.contains(value)).map_or(1, |n| n + 1)
 }
 
@@ -265,12 +428,47 @@ mod tests {
     }
 
     #[test]
-    fn lock_files_declare_outputs_too() {
-        let lock = "schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs:\n    - path: model.bin\n      hash: md5\n      md5: d41d8cd98f00b204e9800998ecf8427e\n      size: 0\n";
-        let f = DvcFile::parse(&path("sub/dvc.lock"), lock.as_bytes()).unwrap();
-        assert_eq!(f.outs[0].path.as_str(), "sub/model.bin");
+    fn which_files_declare() {
         assert!(declares_outputs(&path("a/dvc.lock")) && declares_outputs(&path("x.dvc")));
         assert!(!declares_outputs(&path(".dvc")) && !declares_outputs(&path("x.dvcignore")));
+    }
+
+    #[test]
+    fn lists_in_place_and_versions_of_the_cloud() {
+        let text = "outs:\n- path: set\n  hash: md5\n  files:\n  - relpath: b.csv\n    md5: d41d8cd98f00b204e9800998ecf8427e\n    size: 0\n    cloud:\n      Store:\n        etag: x\n        version_id: v7\n  - relpath: a/c\n    md5: 37b51d194a7513e45b56f6524f2d51f2\n    size: 3\n- path: one\n  md5: 37b51d194a7513e45b56f6524f2d51f2\n  hash: md5\n  cloud:\n    store:\n      version_id: v1\n";
+        let f = DvcFile::parse(&path("data/x.dvc"), text.as_bytes()).unwrap();
+        let set = &f.outs[0];
+        let files = set.files.as_ref().unwrap();
+        assert!(set.is_dir() && files.len() == 2);
+        assert_eq!((files[0].path.as_str(), files[0].size), ("b.csv", Some(0)));
+        assert_eq!(files[0].versions["store"].as_deref(), Some("v7"));
+        assert_eq!(f.outs[1].versions["store"].as_deref(), Some("v1"));
+        for (bad, why) in [
+            ("relpath: ../x\n    md5: d41d8cd98f00b204e9800998ecf8427e", "line 5"),
+            ("relpath: x", "no md5"),
+            ("relpath: x\n    md5: d41d8cd98f00b204e9800998ecf8427e.dir", "not a file"),
+        ] {
+            let text = format!("outs:\n- path: set\n  hash: md5\n  files:\n  - {bad}\n");
+            let e = DvcFile::parse(&path("x.dvc"), text.as_bytes()).unwrap_err();
+            assert!(e.kind == Kind::Format && e.message.contains(why), "{e}");
+        }
+    }
+
+    #[test]
+    fn imports_are_named() {
+        let text = "deps:\n- path: data/x\n  repo:\n    url: https://h/reg.git\n    rev_lock: 0123456789abcdef0123456789abcdef01234567\nouts:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  hash: md5\n  path: x\nfrozen: true\n";
+        let f = DvcFile::parse(&path("x.dvc"), text.as_bytes()).unwrap();
+        let import = f.outs[0].import.clone().unwrap();
+        assert!(import.is_repository());
+        let e = import.explain(&path("x"), &path("x.dvc"));
+        assert!(e.message.contains("https://h/reg.git@0123456789:data/x") && e.hint.is_some(), "{e}");
+        let partial = "deps:\n- path: s3://b/k\nouts:\n- path: x\n";
+        let f = DvcFile::parse(&path("d/x.dvc"), partial.as_bytes()).unwrap();
+        assert!(f.outs.is_empty() && f.absent[0].0.as_str() == "d/x");
+        // A dependency inside the repository is no import.
+        let stage =
+            "deps:\n- path: in\n  md5: x\nouts:\n- path: x\n  md5: d41d8cd98f00b204e9800998ecf8427e\n";
+        assert_eq!(DvcFile::parse(&path("x.dvc"), stage.as_bytes()).unwrap().outs[0].import, None);
     }
 
     #[test]

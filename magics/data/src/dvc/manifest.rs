@@ -5,6 +5,9 @@
 
 use crate::hash;
 use dds_core::{Digest, Error, Kind, RepoPath, Result};
+use serde::Deserializer;
+use serde::de::{SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -18,30 +21,38 @@ pub struct Manifest {
 }
 
 #[derive(serde::Deserialize)]
-struct RawEntry {
-    md5: String,
-    relpath: String,
+struct RawEntry<'a> {
+    #[serde(borrow)]
+    md5: Cow<'a, str>,
+    #[serde(borrow)]
+    relpath: Cow<'a, str>,
 }
 
 impl Manifest {
     /// Parses the manifest that `name` stands for. Errors (`Format`) name it and the entry.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
-        let broken =
-            |why: String| Error::new(Kind::Format, format!("broken DVC folder manifest {name}: {why}"));
-        let raw: Vec<RawEntry> = serde_json::from_slice(bytes).map_err(|e| broken(e.to_string()))?;
         let mut files = BTreeMap::new();
-        for (n, entry) in raw.into_iter().enumerate() {
-            let at = |e: Error| broken(format!("entry {}: {}", n + 1, e.message));
-            let path = RepoPath::parse_writable(&entry.relpath).map_err(at)?;
-            let digest: Digest = entry.md5.parse().map_err(at)?;
-            if path.is_root() || !matches!(digest, Digest::Md5(_)) {
-                return Err(broken(format!("entry {}: {:?} is not a file", n + 1, entry.relpath)));
-            }
-            if files.insert(path, digest).is_some() {
-                return Err(broken(format!("entry {}: {:?} comes twice", n + 1, entry.relpath)));
-            }
-        }
+        Self::each(name, bytes, |n, path, digest| match files.insert(path, digest) {
+            None => Ok(()),
+            Some(_) => Err(broken(name, &format!("entry {n}: its path comes twice"))),
+        })?;
         Ok(Self { files })
+    }
+
+    /// Hands out the entries of a manifest one by one, with their numbers; nothing but the entry at
+    /// hand is held. Errors: as for [`Manifest::parse`], and those of `take`.
+    pub fn each(
+        name: &str,
+        bytes: &[u8],
+        take: impl FnMut(usize, RepoPath, Digest) -> Result<()>,
+    ) -> Result<()> {
+        let mut walk = Walk { name, take, failed: None };
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let parsed = json.deserialize_seq(&mut walk).and_then(|()| json.end());
+        match (walk.failed, parsed) {
+            (Some(e), _) => Err(e),
+            (None, parsed) => parsed.map_err(|e| broken(name, &e.to_string())),
+        }
     }
 
     /// The manifest's bytes and their digest.
@@ -59,6 +70,50 @@ impl Manifest {
         let digest = hash::md5_dir(text.as_bytes());
         (text.into_bytes(), digest)
     }
+}
+
+/// Gives each entry on as it is read. Its error is kept, because the parser's own has no room for it.
+struct Walk<'a, F> {
+    name: &'a str,
+    take: F,
+    failed: Option<Error>,
+}
+
+impl<'de, F: FnMut(usize, RepoPath, Digest) -> Result<()>> Visitor<'de> for &mut Walk<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of files")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<(), A::Error> {
+        let mut n = 0;
+        while let Some(raw) = seq.next_element::<RawEntry<'_>>()? {
+            n += 1;
+            if let Err(e) = entry(self.name, n, &raw).and_then(|(path, digest)| (self.take)(n, path, digest))
+            {
+                self.failed = Some(e);
+                return Err(serde::de::Error::custom("given up"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(name: &str, n: usize, raw: &RawEntry<'_>) -> Result<(RepoPath, Digest)> {
+    let at = |e: Error| broken(name, &format!("entry {n}: {}", e.message));
+    let path = RepoPath::parse_writable(&raw.relpath).map_err(at)?;
+    let digest: Digest = raw.md5.parse().map_err(at)?;
+    if path.is_root() || !matches!(digest, Digest::Md5(_)) {
+        return Err(broken(name, &format!("entry {n}: {:?} is not a file", raw.relpath)));
+    }
+    Ok((path, digest))
+}
+
+fn broken(name: &str, why: &str) -> Error {
+    let (name, why) = (dds_core::mime::printable(name), dds_core::mime::printable(why));
+    Error::new(Kind::Format, format!("broken DVC folder manifest {name}: {why}"))
+        .hint("restore it from the cache of whoever added the folder: `dvc push` there")
 }
 
 /// A string as Python's `json.dumps` writes it: everything but printable ASCII is escaped, in UTF-16.

@@ -8,14 +8,14 @@
 //! `.git`; objects go to the clone's own `.dvc/cache`, whatever the cloned configuration says.
 
 use crate::client::Auth;
+use crate::client::fetch::check_redirect;
 use crate::contain::Root;
 use crate::dvc::Manifest;
+use crate::git_program::GitProgram;
 use crate::open::{Repo, connect, open_repo};
 use crate::repository::Repository;
 use crate::runtime;
-use base64::Engine;
 use dds_core::mime::printable;
-use dds_core::repo_url::Credentials;
 use dds_core::table::{bytes, count};
 use dds_core::{
     Config, Cx, Digest, Entry, Error, Kind, Outcome, RepoPath, RepoUrl, Result, Secret, Source, Versioning,
@@ -24,14 +24,10 @@ use dds_core::{
 use serde_json::json;
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-const POLL: Duration = Duration::from_millis(25);
 /// Files announced ahead of the one that is written.
 const ANNOUNCE: usize = 256;
 const CHUNK: u64 = 4 << 20;
-const MAX_STDERR_BYTES: u64 = 64 << 10;
 
 pub fn run(config: &Config, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
     let url = given(&r.url, r.token.as_deref(), config)?;
@@ -68,42 +64,23 @@ pub fn run(config: &Config, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
 
 fn given(text: &str, token: Option<&str>, config: &Config) -> Result<RepoUrl> {
     let url = RepoUrl::parse(text)?;
-    let Some(token) = token.filter(|t| !t.is_empty()) else { return Ok(url) };
-    let credentials = Some(Credentials { user: String::new(), password: Secret::new(token) });
-    Ok(match url {
-        RepoUrl::Hub { base, owner, repo, rev, .. } => RepoUrl::Hub { base, owner, repo, rev, credentials },
-        RepoUrl::DagsHub { owner, repo, rev } => RepoUrl::Hub {
-            base: config.dagshub_host.trim_end_matches('/').into(),
-            owner,
-            repo,
-            rev,
-            credentials,
-        },
-        local => local,
+    Ok(match token {
+        Some(token) => url.with_token(&Secret::new(token), &config.dagshub_host),
+        None => url,
     })
 }
 
-/// What `git` is told beside its arguments.
-struct Remote {
-    url: String,
-    /// Configuration that must not stand in an argument, where other users could read it.
-    secret_config: Vec<(String, String)>,
-    secret: Option<Secret>,
-    /// How to give the server a token.
-    token_hint: String,
+fn remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<(String, GitProgram)> {
+    match url {
+        RepoUrl::Local { path, .. } => Ok((cx.absolute(path).display().to_string(), GitProgram::default())),
+        RepoUrl::Git { url, credentials, .. } => {
+            Ok((url.clone(), GitProgram::for_url(url, credentials.as_ref(), config)?))
+        }
+        RepoUrl::Hub { .. } | RepoUrl::DagsHub { .. } => hub_remote(url, config, cx),
+    }
 }
 
-fn remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Remote> {
-    if let RepoUrl::Local { path, .. } = url {
-        let path = cx.absolute(path);
-        let token_hint = "check the folder's own settings".to_owned();
-        return Ok(Remote {
-            url: path.display().to_string(),
-            secret_config: Vec::new(),
-            secret: None,
-            token_hint,
-        });
-    }
+fn hub_remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<(String, GitProgram)> {
     let client = connect(url, config)?;
     let asking = client.clone();
     let record = runtime::wait(async move { asking.record().await }, cx)?;
@@ -115,34 +92,30 @@ fn remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Remote> {
         .ok()
         .filter(|u: &reqwest::Url| matches!(u.scheme(), "http" | "https") && u.username().is_empty())
         .ok_or_else(|| Error::new(Kind::Format, "the server names a Git remote that is no http(s) URL"))?;
-    let base = client.base().origin();
-    let mut secret_config = Vec::new();
-    let mut secret = None;
-    if let Some(auth) = client.auth().filter(|_| parsed.origin() == base) {
-        let (pair, hidden) = match auth {
-            Auth::Token(token) => (format!("token:{}", token.expose()), token),
-            Auth::Login(user, password) => (format!("{user}:{}", password.expose()), password),
-        };
-        let header =
-            format!("Authorization: Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-        secret_config.push((format!("http.{}/.extraHeader", base.ascii_serialization()), header));
-        // Git would send the header to wherever it is redirected.
-        secret_config.push(("http.followRedirects".into(), "false".into()));
-        secret = Some(hidden.clone());
-    }
-    Ok(Remote { url: parsed.to_string(), secret_config, secret, token_hint: client.token_hint() })
+    check_redirect(client.base(), &parsed).map_err(|why| {
+        Error::new(Kind::Unreachable, format!("{} names as its Git remote {why}", client.base()))
+            .hint("check the URL, or ask who runs the server")
+    })?;
+    // Its credentials go to its own origin only.
+    let auth = client.auth().filter(|_| parsed.origin() == client.base().origin());
+    let program = match auth {
+        Some(Auth::Token(token)) => GitProgram::with_login(&parsed, "token", token),
+        Some(Auth::Login(user, password)) => GitProgram::with_login(&parsed, user, password),
+        None => GitProgram::default(),
+    };
+    Ok((parsed.to_string(), program.hint(client.token_hint())))
 }
 
 fn git_clone(url: &RepoUrl, repo: &Repo, config: &Config, into: &Path, cx: &Cx) -> Result<()> {
-    let remote = remote(url, config, cx)?;
-    let mut clone = git(&remote);
+    let (address, program) = remote(url, config, cx)?;
+    let mut clone = program.command();
     clone.args(["clone", "--quiet", "--no-checkout", "--template=", "--no-hardlinks"]);
     if let Some(branch) = repo.branch() {
         clone.arg("--branch").arg(branch);
     }
-    clone.arg("--").arg(&remote.url).arg(into);
-    execute(clone, &remote, "git clone", cx)?;
-    let mut checkout = git(&remote);
+    clone.arg("--").arg(&address).arg(into);
+    program.run(clone, "git clone", None, cx)?;
+    let mut checkout = program.command();
     checkout.arg("-C").arg(into).args(["checkout", "--quiet"]);
     match repo.branch() {
         // The branch may have moved since it was pinned: what was listed is what is checked out.
@@ -150,76 +123,8 @@ fn git_clone(url: &RepoUrl, repo: &Repo, config: &Config, into: &Path, cx: &Cx) 
         None => checkout.arg("--detach").arg(repo.commit()),
     };
     checkout.arg("--");
-    execute(checkout, &remote, "git checkout", cx)
-}
-
-fn git(remote: &Remote) -> Command {
-    let mut command = Command::new("git");
-    let settings = [
-        ("core.hooksPath", "/dev/null"),
-        ("core.fsmonitor", "false"),
-        ("core.protectHFS", "true"),
-        ("core.protectNTFS", "true"),
-        ("submodule.recurse", "false"),
-        ("advice.detachedHead", "false"),
-    ];
-    let plain = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-    let all: Vec<(String, String)> = plain.chain(remote.secret_config.iter().cloned()).collect();
-    command.env("GIT_CONFIG_COUNT", all.len().to_string());
-    for (n, (key, value)) in all.iter().enumerate() {
-        command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
-    }
-    command
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_ALLOW_PROTOCOL", "http:https:file")
-        .env("GIT_ASKPASS", "true")
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        .env_remove("GIT_TRACE_CURL")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn execute(mut command: Command, remote: &Remote, what: &str, cx: &Cx) -> Result<()> {
-    let mut child = command.spawn().map_err(|e| {
-        Error::new(Kind::Unavailable, format!("cannot run the program git: {e}"))
-            .hint("install git, then try again")
-    })?;
-    let stderr = child.stderr.take();
-    let reader = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        if let Some(mut stderr) = stderr {
-            let _ = stderr.by_ref().take(MAX_STDERR_BYTES).read_to_end(&mut text);
-            let _ = io::copy(&mut stderr, &mut io::sink());
-        }
-        String::from_utf8_lossy(&text).into_owned()
-    });
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(|e| Error::internal(format!("{what}: {e}")))? {
-            break status;
-        }
-        if let Err(e) = cx.cancel.check() {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(e);
-        }
-        std::thread::sleep(POLL);
-    };
-    if status.success() {
-        return Ok(());
-    }
-    let said = reader.join().unwrap_or_default();
-    let said = remote.secret.as_ref().map_or_else(|| said.clone(), |s| s.redact(&said));
-    let kind = if said.contains("Authentication failed") || said.contains("could not read Username") {
-        Kind::Unauthorized
-    } else {
-        Kind::Unreachable
-    };
-    let error = Error::new(kind, format!("{what} failed: {}", printable(said.trim())));
-    Err(if kind == Kind::Unauthorized { error.hint(&remote.token_hint) } else { error })
+    program.run(checkout, "git checkout", None, cx)?;
+    Ok(())
 }
 
 #[derive(Default)]

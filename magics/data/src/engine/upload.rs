@@ -10,12 +10,11 @@ use super::{Data, Place};
 use crate::client::HubClient;
 use crate::client::hub::{Found, Put};
 use crate::client::transport::Part;
-use crate::open::connect;
-use crate::repository::{self, Choice, MAX_SUMMARY_CHARS, NewFile, Repository, Uploaded};
+use crate::open::{connect, outside};
+use crate::repository::{self, Choice, MAX_SUMMARY_CHARS, NewFile, Origin, Repository, Uploaded};
 use crate::runtime;
 use crate::store::digest_of_file;
 use dds_core::mime::printable;
-use dds_core::repo_url::Credentials;
 use dds_core::table::{bytes, count};
 use dds_core::{
     Cx, Digest, Error, Kind, Located, Outcome, RepoPath, RepoTarget, RepoUrl, Result, Secret, Source,
@@ -66,7 +65,12 @@ pub fn run(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
     }
     let total: u64 = files.iter().map(|f| f.len).sum();
     let sent = match &url {
-        RepoUrl::Local { path, rev } => into_local(path, rev.as_deref(), &dir, &files, choice, &message, cx)?,
+        RepoUrl::Local { path, rev } => {
+            let outside = outside(&data.config, Origin::Here);
+            let repository = Repository::open_with(&cx.absolute(path), Some(outside), None)?;
+            let branch = rev.clone().unwrap_or_else(|| repository.default_branch());
+            into_local(&repository, branch, &dir, &files, choice, &message, cx)?
+        }
         url => into_hub(data, url, &dir, &files, choice, &message, cx)?,
     };
     if let Some(source) = mounted {
@@ -88,13 +92,8 @@ pub fn run(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
         .iter()
         .map(|f| json!({"path": dir.join(&f.name), "size": f.len, "md5": f.md5.to_string()}))
         .collect();
-    let plain = match &url {
-        RepoUrl::Hub { base, owner, repo, .. } => format!("{base}/{owner}/{repo}"),
-        RepoUrl::DagsHub { owner, repo, .. } => format!("dagshub://{owner}/{repo}"),
-        RepoUrl::Local { path, .. } => path.display().to_string(),
-    };
     let json = json!({
-        "url": plain, "branch": sent.branch, "commit": sent.commit, "changed": sent.changed, "files": list,
+        "url": url.plain(), "branch": sent.branch, "commit": sent.commit, "changed": sent.changed, "files": list,
     });
     Ok(Outcome::new(summary, json))
 }
@@ -135,8 +134,12 @@ fn target(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Target> {
         ))
         .hint("upload to a branch: URL@BRANCH:PATH"));
     }
-    let token = r.token.as_deref().filter(|t| !t.is_empty()).map(Secret::new);
-    Ok((with_token(url, &data.config.dagshub_host, token), dir, source))
+    if let RepoUrl::Git { url, .. } = &url {
+        return Err(Error::usage(format!("{url} is a plain Git repository, which takes no uploads"))
+            .hint(format!("clone it (dds clone {url} DIR), upload into DIR, then `git push`")));
+    }
+    let token = Secret::new(r.token.as_deref().unwrap_or_default());
+    Ok((url.with_token(&token, &data.config.dagshub_host), dir, source))
 }
 
 /// A path inside the working tree of a repository of this machine. Like Git, it does not look beyond the
@@ -160,18 +163,6 @@ fn local_repository(at: &Path) -> Result<Target> {
     Err(Error::usage(format!("{} is neither in a mount nor in a Git repository", at.display())).hint(
         "give --to URL[@BRANCH][:PATH]; a folder inside a mount will do in the notebook that mounted it",
     ))
-}
-
-fn with_token(url: RepoUrl, host: &str, token: Option<Secret>) -> RepoUrl {
-    let Some(password) = token else { return url };
-    let credentials = Some(Credentials { user: String::new(), password });
-    match url {
-        RepoUrl::Hub { base, owner, repo, rev, .. } => RepoUrl::Hub { base, owner, repo, rev, credentials },
-        RepoUrl::DagsHub { owner, repo, rev } => {
-            RepoUrl::Hub { base: host.trim_end_matches('/').to_owned(), owner, repo, rev, credentials }
-        }
-        local => local,
-    }
 }
 
 /// All files with their digests; folders are taken with their name.
@@ -439,16 +430,14 @@ impl Sender {
 }
 
 fn into_local(
-    path: &Path,
-    rev: Option<&str>,
+    repository: &Repository,
+    branch: String,
     dir: &RepoPath,
     files: &[Ours],
     choice: Choice,
     message: &str,
     cx: &Cx,
 ) -> Result<Sent> {
-    let repository = Repository::open(&cx.absolute(path))?;
-    let branch = rev.map_or_else(|| repository.default_branch(), str::to_owned);
     let mut incoming = Vec::with_capacity(files.len());
     for (n, file) in files.iter().enumerate() {
         let mut writer = repository.stores().cache().writer()?;
@@ -465,7 +454,7 @@ fn into_local(
         cx.items("storing", n + 1, files.len());
     }
     let uploaded = repository::upload(
-        &repository,
+        repository,
         repository::Upload {
             dir: dir.clone(),
             dvc_dir: !dir.is_root() && choice != Choice::Git,

@@ -4,7 +4,7 @@
 //! the last block has come the whole file is verified: it goes into the blob store, or the blocks are
 //! thrown away and the reader is told.
 
-use super::hub::{Remote, cut, verify};
+use super::fetching::{Fetching, cut, verify};
 use crate::flight::{Flights, Joined, lock};
 use crate::runtime;
 use crate::store::Layout;
@@ -26,7 +26,7 @@ const MAX_OPEN: usize = 16;
 const MAX_FILE_BYTES: u64 = 16 << 40;
 
 pub struct BigFiles {
-    remote: Arc<Remote>,
+    fetching: Arc<Fetching>,
     commit: String,
     open: Mutex<HashMap<RepoPath, Arc<Partial>>>,
     clock: AtomicU64,
@@ -53,8 +53,8 @@ struct Blocks {
 }
 
 impl BigFiles {
-    pub fn new(remote: Arc<Remote>, commit: String) -> Self {
-        Self { remote, commit, open: Mutex::default(), clock: AtomicU64::new(0) }
+    pub fn new(fetching: Arc<Fetching>, commit: String) -> Self {
+        Self { fetching, commit, open: Mutex::default(), clock: AtomicU64::new(0) }
     }
 
     /// The whole file, verified.
@@ -73,7 +73,7 @@ impl BigFiles {
     pub fn read_range(&self, entry: &Entry, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         if let Some(digest) = entry.digest.filter(|_| !lock(&self.open).contains_key(&entry.path)) {
             // Verified when it was stored.
-            if let Ok(mut file) = File::open(self.remote.cache.path(&digest, Layout::V3)) {
+            if let Ok(mut file) = File::open(self.fetching.cache.path(&digest, Layout::V3)) {
                 let io = |e: std::io::Error| Error::io(entry.path.as_str(), &e);
                 let mut bytes = Vec::new();
                 file.seek(SeekFrom::Start(range.start)).map_err(io)?;
@@ -92,9 +92,9 @@ impl BigFiles {
 
     fn on_disk(&self, entry: &Entry) -> Result<Option<Vec<u8>>> {
         let Some(digest) = &entry.digest else { return Ok(None) };
-        match self.remote.cache.read(digest, Layout::V3) {
+        match self.fetching.cache.read(digest, Layout::V3) {
             Err(e) if e.kind == Kind::Corrupt => {
-                self.remote.cache.remove(digest)?;
+                self.fetching.cache.remove(digest)?;
                 Ok(None)
             }
             other => other,
@@ -116,9 +116,9 @@ impl BigFiles {
                 format!("{}: the server lists {size} bytes, more than {MAX_FILE_BYTES}", entry.path),
             ));
         }
-        let file = self.remote.cache.temporary()?;
+        let file = self.fetching.cache.temporary()?;
         file.as_file().set_len(size).map_err(|e| Error::io(file.path(), &e))?;
-        let block = self.remote.settings.block_bytes.max(1);
+        let block = self.fetching.settings.block_bytes.max(1);
         let count = usize::try_from(size.div_ceil(block)).map_err(|e| Error::internal(e.to_string()))?;
         let partial = Arc::new(Partial {
             entry: entry.clone(),
@@ -211,9 +211,9 @@ impl BigFiles {
             Joined::Lead(lead) => lead,
         };
         let flight = lead.flight();
-        let (partial, remote, commit) = (partial.clone(), self.remote.clone(), self.commit.clone());
+        let (partial, fetching, commit) = (partial.clone(), self.fetching.clone(), self.commit.clone());
         runtime::handle()?.spawn(async move {
-            let result = fetch_block(&remote, &commit, &partial, block).await;
+            let result = fetch_block(&fetching, &commit, &partial, block).await;
             lead.finish(result);
         });
         Ok(Some(flight))
@@ -221,7 +221,7 @@ impl BigFiles {
 }
 
 async fn fetch_block(
-    remote: &Arc<Remote>,
+    fetching: &Arc<Fetching>,
     commit: &str,
     partial: &Arc<Partial>,
     block: u64,
@@ -232,7 +232,7 @@ async fn fetch_block(
     }
     let from = block * partial.block;
     let range = from..(from + partial.block).min(partial.size);
-    let bytes = remote.client.raw(commit, &partial.entry.path, Some(range.clone()), partial.block).await?;
+    let bytes = fetching.source.get(commit, &partial.entry, Some(range.clone()), partial.block).await?;
     if bytes.len() as u64 != range.end - range.start {
         return Err(Error::new(
             Kind::Corrupt,
@@ -242,7 +242,7 @@ async fn fetch_block(
             ),
         ));
     }
-    let (partial, remote) = (partial.clone(), remote.clone());
+    let (partial, fetching) = (partial.clone(), fetching.clone());
     runtime::blocking(move || {
         partial.file.as_file().write_all_at(&bytes, from).map_err(|e| Error::io(partial.file.path(), &e))?;
         let complete = {
@@ -252,7 +252,7 @@ async fn fetch_block(
             fresh && blocks.missing == 0
         };
         if complete {
-            let verdict = settle(&partial, &remote);
+            let verdict = settle(&partial, &fetching);
             lock(&partial.blocks).verdict = Some(verdict.clone());
             verdict?;
         }
@@ -262,18 +262,18 @@ async fn fetch_block(
 }
 
 /// Verifies the complete file and gives it to the blob store.
-fn settle(partial: &Partial, remote: &Remote) -> Result<()> {
+fn settle(partial: &Partial, fetching: &Fetching) -> Result<()> {
     let Some(digest) = &partial.entry.digest else { return Ok(()) };
     let (found, len) = crate::store::digest_of_file(partial.file.path(), digest)?;
     if found == *digest {
         // A second name for the same bytes: readers go on with the file they have open.
-        let copy = remote.cache.temporary()?;
+        let copy = fetching.cache.temporary()?;
         let path = copy.into_temp_path();
         let _ = std::fs::remove_file(&path);
         if std::fs::hard_link(partial.file.path(), &path).is_ok() {
             let linked = File::open(&path).map(|f| tempfile::NamedTempFile::from_parts(f, path));
             if let Ok(linked) = linked
-                && let Err(e) = remote.cache.adopt(linked, digest, partial.entry.path.as_str())
+                && let Err(e) = fetching.cache.adopt(linked, digest, partial.entry.path.as_str())
             {
                 tracing::warn!("not kept in the cache: {e}");
             }

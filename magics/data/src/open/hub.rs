@@ -1,28 +1,27 @@
 //! A repository on a server as a source: pinned commit, listings, verified bytes.
 //!
 //! Bytes come from memory (fetched ahead), from the blob store on disk, or from the server, in this
-//! order; the same file is fetched once however many threads ask. Files up to [`SMALL_BYTES`] are
+//! order; the same file is fetched once however many threads ask. Files up to
+//! [`SMALL_BYTES`](super::fetching::SMALL_BYTES) are
 //! verified before the first byte is given out, larger ones come by ranges (`big`).
 
+use super::about;
 use super::big::BigFiles;
+use super::fetching::{Fetch, Fetching, Settings, cut, prune_later};
 use super::prefetch::Prefetcher;
 use crate::client::HubClient;
 use crate::client::hub::Found;
+use crate::client::transport::BoxFuture;
 use crate::flight::lock;
-use crate::hash;
 use crate::runtime;
 use crate::store::BlobStore;
 use bytes::Bytes;
-use dds_core::{Cancel, Cx, Digest, Entry, EntryKind, Error, Kind, RepoPath, Result, Versioning};
+use dds_core::{Cx, Entry, EntryKind, Error, Kind, RepoPath, Result, Versioning};
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Files up to this size are fetched and verified whole.
-pub const SMALL_BYTES: u64 = 8 << 20;
-/// The cache of all repositories on this machine; pruned when one is opened.
-pub const MAX_CACHE_BYTES: u64 = 20 << 30;
 /// Folders asked for at the same time where a server lists one level at a time.
 const LISTING_WIDTH: usize = 32;
 /// Entries remembered of one commit.
@@ -30,31 +29,9 @@ const MAX_KNOWN: usize = 10_000_000;
 /// Most whole listings that a refresh asks for again.
 const MAX_TREES: usize = 8;
 
-/// Bounds that tests make small.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    pub small_bytes: u64,
-    /// Fetched ahead and kept in memory.
-    pub memory_bytes: u64,
-    /// One request for a part of a large file.
-    pub block_bytes: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { small_bytes: SMALL_BYTES, memory_bytes: 128 << 20, block_bytes: 4 << 20 }
-    }
-}
-
-/// Where files of one commit come from; shared with the tasks that fetch.
-pub struct Remote {
-    pub client: HubClient,
-    pub cache: BlobStore,
-    pub settings: Settings,
-}
-
 pub struct Hub {
-    remote: Arc<Remote>,
+    client: HubClient,
+    fetching: Arc<Fetching>,
     branch: Option<String>,
     recursive: bool,
     pinned: RwLock<Arc<Pinned>>,
@@ -91,9 +68,9 @@ impl Hub {
             cx,
         )?;
         prune_later(cache.clone());
-        let remote = Arc::new(Remote { client, cache, settings });
-        let pinned = RwLock::new(Arc::new(Pinned::new(commit, &remote)));
-        Ok(Self { remote, branch, recursive, pinned })
+        let fetching = Arc::new(Fetching { source: Arc::new(client.clone()), cache, settings });
+        let pinned = RwLock::new(Arc::new(Pinned::new(commit, &fetching)));
+        Ok(Self { client, fetching, branch, recursive, pinned })
     }
 
     pub fn branch(&self) -> Option<String> {
@@ -106,7 +83,7 @@ impl Hub {
 
     pub fn refresh(&self, cx: &Cx) -> Result<bool> {
         let Some(branch) = self.branch.clone() else { return Ok(false) };
-        let client = self.remote.client.clone();
+        let client = self.client.clone();
         let name = branch.clone();
         let tip = runtime::wait(async move { client.branch(&name).await }, cx)?;
         let tip = tip.ok_or_else(|| Error::not_found(format!("the branch {branch:?} is gone")))?;
@@ -114,7 +91,7 @@ impl Hub {
             return Ok(false);
         }
         let trees = self.pinned().listed_trees();
-        let next = Arc::new(Pinned::new(tip, &self.remote));
+        let next = Arc::new(Pinned::new(tip, &self.fetching));
         *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = next;
         // What was listed whole is listed again, since only listed files can be fetched ahead. A folder
         // that is gone is no error here: whoever asks for it is told.
@@ -131,7 +108,7 @@ impl Hub {
         if let Some(list) = pinned.listed(dir, recursive) {
             return Ok(list);
         }
-        let (client, commit, from) = (self.remote.client.clone(), pinned.commit.clone(), dir.clone());
+        let (client, commit, from) = (self.client.clone(), pinned.commit.clone(), dir.clone());
         let one_request = self.recursive;
         let entries = runtime::wait(
             async move {
@@ -162,7 +139,7 @@ impl Hub {
         {
             return Ok(entry);
         }
-        let (client, commit, at) = (self.remote.client.clone(), pinned.commit.clone(), path.clone());
+        let (client, commit, at) = (self.client.clone(), pinned.commit.clone(), path.clone());
         let found = runtime::wait(async move { client.content(&commit, &at, false).await }, cx)?;
         let entry = match found {
             Found::File(entry) if entry.path == *path => entry,
@@ -181,7 +158,7 @@ impl Hub {
     pub fn read(&self, path: &RepoPath, cx: &Cx) -> Result<Vec<u8>> {
         let pinned = self.pinned();
         let entry = self.file(&pinned, path, cx)?;
-        if entry.size.is_some_and(|size| size > self.remote.settings.small_bytes) {
+        if entry.size.is_some_and(|size| size > self.fetching.settings.small_bytes) {
             return pinned.big.read_all(&entry, cx);
         }
         pinned.prefetcher.read(&entry, cx).map(Vec::from)
@@ -190,7 +167,7 @@ impl Hub {
     pub fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         let pinned = self.pinned();
         let entry = self.file(&pinned, path, cx)?;
-        if entry.size.is_some_and(|size| size > self.remote.settings.small_bytes) {
+        if entry.size.is_some_and(|size| size > self.fetching.settings.small_bytes) {
             return pinned.big.read_range(&entry, range, cx);
         }
         let bytes = pinned.prefetcher.read(&entry, cx)?;
@@ -202,7 +179,7 @@ impl Hub {
         let pinned = self.pinned();
         let entries = {
             let known = lock(&pinned.known);
-            let small = |e: &Entry| e.size.is_some_and(|s| s <= self.remote.settings.small_bytes);
+            let small = |e: &Entry| e.size.is_some_and(|s| s <= self.fetching.settings.small_bytes);
             paths
                 .iter()
                 .filter_map(|path| known.entries.get(path))
@@ -237,11 +214,11 @@ impl Hub {
 }
 
 impl Pinned {
-    fn new(commit: String, remote: &Arc<Remote>) -> Self {
+    fn new(commit: String, fetching: &Arc<Fetching>) -> Self {
         Self {
             known: Mutex::default(),
-            prefetcher: Prefetcher::new(remote.clone(), commit.clone()),
-            big: BigFiles::new(remote.clone(), commit.clone()),
+            prefetcher: Prefetcher::new(fetching.clone(), commit.clone()),
+            big: BigFiles::new(fetching.clone(), commit.clone()),
             commit,
         }
     }
@@ -349,75 +326,19 @@ async fn walk(client: HubClient, commit: &str, dir: RepoPath) -> Result<Vec<Entr
     Ok(files)
 }
 
-/// Whether `bytes` are the file of this entry. Old DVC files were hashed with Unix line ends.
-pub fn verify(entry: &Entry, bytes: &[u8]) -> Result<()> {
-    let Some(digest) = &entry.digest else {
-        return match entry.size.filter(|size| *size != bytes.len() as u64) {
-            Some(size) => Err(Error::new(
-                Kind::Corrupt,
-                format!("{}: {} bytes came, {size} were listed", entry.path, bytes.len()),
-            )),
-            None => Ok(()),
-        };
-    };
-    if hash::matches(digest, bytes) || hash::matches_legacy(digest, bytes) {
-        return Ok(());
-    }
-    Err(hash::mismatch(entry.path.as_str(), digest, bytes.len() as u64)
-        .hint("the file is damaged on the server or on the way; try again, then tell its owner"))
-}
-
-/// Whether the cache may hold these bytes under this digest (old DVC digests name other bytes).
-pub fn cacheable(digest: &Digest, bytes: &[u8]) -> bool {
-    hash::matches(digest, bytes)
-}
-
-/// The bytes of `range`, cut at the end.
-pub fn cut<'a>(bytes: &'a [u8], range: &Range<u64>) -> &'a [u8] {
-    let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
-    bytes.get(at(range.start)..at(range.end).max(at(range.start))).unwrap_or_default()
-}
-
 fn folder(path: &RepoPath) -> Entry {
     Entry { path: path.clone(), kind: EntryKind::Dir, size: None, digest: None, versioning: Versioning::Git }
 }
 
-/// An error with the repository it is about, where the message does not name it already.
-fn about(e: Error, url: &str) -> Error {
-    if e.kind == Kind::NotFound && !e.message.contains(url) { e.context(url) } else { e }
-}
-
-fn prune_later(cache: BlobStore) {
-    if let Ok(handle) = runtime::handle() {
-        handle.spawn_blocking(move || {
-            if let Err(e) = cache.prune(MAX_CACHE_BYTES, &Cancel::default()) {
-                tracing::warn!("the cache could not be pruned: {e}");
-            }
-        });
-    }
-}
-
-impl Remote {
-    /// Fetches one small file whole, verifies it and keeps it. Damage on the way is tried again once.
-    pub async fn fetch_small(self: Arc<Self>, commit: String, entry: Entry) -> Result<Bytes> {
-        let max = entry.size.unwrap_or(0).max(self.settings.small_bytes);
-        let mut bytes = self.client.raw(&commit, &entry.path, None, max).await?;
-        if verify(&entry, &bytes).is_err() {
-            bytes = self.client.raw(&commit, &entry.path, None, max).await?;
-            verify(&entry, &bytes)?;
-        }
-        if let Some(digest) = entry.digest {
-            // Behind the reader's back: the bytes are good whether or not the disk takes them.
-            let (store, kept) = (self.cache.clone(), bytes.clone());
-            let write = move || {
-                if cacheable(&digest, &kept)
-                    && let Err(e) = store.put(&digest, &kept)
-                {
-                    tracing::warn!("not kept in the cache: {e}");
-                }
-            };
-            tokio::task::spawn_blocking(write);
-        }
-        Ok(bytes)
+impl Fetch for HubClient {
+    fn get(
+        &self,
+        commit: &str,
+        entry: &Entry,
+        range: Option<Range<u64>>,
+        max: u64,
+    ) -> BoxFuture<Result<Bytes>> {
+        let (client, commit, path) = (self.clone(), commit.to_owned(), entry.path.clone());
+        Box::pin(async move { client.raw(&commit, &path, range, max).await })
     }
 }

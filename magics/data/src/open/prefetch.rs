@@ -6,7 +6,7 @@
 //! rest until something is read. A new announcement puts its files in front of what is left of the
 //! older ones, whose unread bytes it may push out of memory (they stay in the cache on disk).
 
-use super::hub::Remote;
+use super::fetching::Fetching;
 use crate::flight::{Flights, Joined, Lead, lock};
 use crate::runtime;
 use crate::store::Layout;
@@ -24,7 +24,7 @@ pub const MAX_ANNOUNCED: usize = 1_000_000;
 type Key = (RepoPath, Option<Digest>);
 
 pub struct Prefetcher {
-    remote: Arc<Remote>,
+    fetching: Arc<Fetching>,
     commit: String,
     flights: Arc<Flights<Key>>,
     state: Mutex<State>,
@@ -57,8 +57,8 @@ struct Held {
 }
 
 impl Prefetcher {
-    pub fn new(remote: Arc<Remote>, commit: String) -> Arc<Self> {
-        Arc::new(Self { remote, commit, flights: Arc::default(), state: Mutex::default() })
+    pub fn new(fetching: Arc<Fetching>, commit: String) -> Arc<Self> {
+        Arc::new(Self { fetching, commit, flights: Arc::default(), state: Mutex::default() })
     }
 
     /// All bytes of a file, verified.
@@ -75,7 +75,7 @@ impl Prefetcher {
             return Ok(bytes);
         }
         if let Some(bytes) = self.on_disk(entry)? {
-            lock(&self.state).ready.insert(&key, &bytes, false, self.remote.settings.memory_bytes);
+            lock(&self.state).ready.insert(&key, &bytes, false, self.fetching.settings.memory_bytes);
             return Ok(bytes);
         }
         let flight = match self.flights.join(key.clone()) {
@@ -125,7 +125,7 @@ impl Prefetcher {
     }
 
     fn has_room(&self, state: &State) -> bool {
-        state.ready.unread + state.coming < self.remote.settings.memory_bytes
+        state.ready.unread + state.coming < self.fetching.settings.memory_bytes
     }
 
     async fn work(self: Arc<Self>) {
@@ -137,7 +137,7 @@ impl Prefetcher {
                     state.workers -= 1;
                     return;
                 };
-                let budget = entry.size.unwrap_or(self.remote.settings.small_bytes);
+                let budget = entry.size.unwrap_or(self.fetching.settings.small_bytes);
                 state.coming += budget;
                 (entry, budget)
             };
@@ -156,7 +156,7 @@ impl Prefetcher {
         let cached = entry.clone();
         let found = runtime::blocking(move || this.on_disk(&cached)).await;
         if let Ok(Some(bytes)) = found {
-            lock(&self.state).ready.insert(&key, &bytes, true, self.remote.settings.memory_bytes);
+            lock(&self.state).ready.insert(&key, &bytes, true, self.fetching.settings.memory_bytes);
             return lead.finish(Ok(bytes));
         }
         self.fetch(entry, lead, true).await;
@@ -164,21 +164,21 @@ impl Prefetcher {
 
     async fn fetch(self: &Arc<Self>, entry: Entry, lead: Lead<Key>, ahead: bool) {
         let key = key(&entry);
-        let result = self.remote.clone().fetch_small(self.commit.clone(), entry).await;
+        let result = self.fetching.clone().fetch_small(self.commit.clone(), entry).await;
         if let Ok(bytes) = &result {
             // Before the flight ends: whoever misses the flight finds it here.
-            lock(&self.state).ready.insert(&key, bytes, ahead, self.remote.settings.memory_bytes);
+            lock(&self.state).ready.insert(&key, bytes, ahead, self.fetching.settings.memory_bytes);
         }
         lead.finish(result);
     }
 
     fn on_disk(&self, entry: &Entry) -> Result<Option<Bytes>> {
         let Some(digest) = &entry.digest else { return Ok(None) };
-        match self.remote.cache.read(digest, Layout::V3) {
+        match self.fetching.cache.read(digest, Layout::V3) {
             Ok(bytes) => Ok(bytes.map(Bytes::from)),
             Err(e) if e.kind == Kind::Corrupt => {
                 tracing::warn!("fetching again: {e}");
-                self.remote.cache.remove(digest)?;
+                self.fetching.cache.remove(digest)?;
                 Ok(None)
             }
             Err(e) => Err(e),

@@ -12,11 +12,15 @@ use crate::contain::{Found, Root};
 use crate::dvc::{DvcFile, Manifest, dvc_file, ignore};
 use crate::flight::lock;
 use crate::hash;
-use crate::store::{Layout, StagedBlob, digest_of_file};
-use dds_core::{Digest, Error, Kind, RepoPath, Result};
+use crate::remote::Remote;
+use crate::runtime;
+use crate::store::{BlobStore, Layout, StagedBlob, digest_of_file};
+use dds_core::{Cx, Digest, Error, Kind, RepoPath, Result};
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 /// Files of this size and larger go to DVC unless the user says otherwise.
 pub const AUTO_DVC_BYTES: u64 = 1 << 20;
@@ -52,6 +56,8 @@ const DATA_SUFFIXES: [&str; 22] = [
 ];
 /// Declares what the stages of `dvc.yaml` made; DVC writes it, nobody else.
 const PIPELINE_LOCK: &str = "dvc.lock";
+/// Objects sent to a remote at the same time.
+const PUSH_WIDTH: usize = 16;
 const FALLBACK_AUTHOR: (&str, &str) = ("dds", "dds@localhost");
 
 /// Who keeps the bytes, as the uploader asks.
@@ -119,13 +125,43 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
         let (digest, _) = file.bytes.finish(None)?;
         kept.insert(file.path, digest);
     }
+    let manifests = work.iter().filter_map(|w| w.manifest);
+    let fresh: BTreeSet<Digest> = kept.values().copied().chain(manifests).collect();
     if let Some(remote) = stores.default_remote() {
-        let manifests = work.iter().filter_map(|w| w.manifest);
-        for digest in kept.values().copied().chain(manifests).collect::<BTreeSet<_>>() {
-            remote.link_from(stores.cache(), &digest)?;
+        for digest in &fresh {
+            remote.link_from(stores.cache(), digest)?;
         }
     }
+    if let Some(remote) = stores.default_far() {
+        push(remote?, stores.cache(), &fresh)?;
+    }
     commit(repository, base, &up.branch, up.new_branch.as_deref(), &up.summary, &changes, &work)
+}
+
+/// Brings objects to a remote elsewhere: files first, then the manifests that name them.
+fn push(remote: Arc<dyn Remote>, cache: &BlobStore, digests: &BTreeSet<Digest>) -> Result<()> {
+    let (manifests, files): (Vec<Digest>, Vec<Digest>) =
+        digests.iter().partition(|d| matches!(d, Digest::Md5Dir(_)));
+    for some in [files, manifests] {
+        let sends = some.into_iter().map(|digest| {
+            let (remote, cache) = (remote.clone(), cache.clone());
+            async move {
+                let key = super::stores::key(&digest, Layout::V3)
+                    .ok_or_else(|| Error::internal(format!("{digest} is not a DVC digest")))?;
+                let file = cache.path(&digest, Layout::V3);
+                let len = cache
+                    .len(&digest, Layout::V3)
+                    .ok_or_else(|| Error::not_found(format!("{}: not in the cache", file.display())))?;
+                if remote.len(&key).await? == Some(len) {
+                    return Ok(());
+                }
+                remote.put(&key, file, len).await
+            }
+        });
+        let all = futures_util::stream::iter(sends.collect::<Vec<_>>()).buffer_unordered(PUSH_WIDTH);
+        runtime::wait(async move { all.try_collect::<()>().await }, &Cx::silent("/"))?;
+    }
+    Ok(())
 }
 
 /// Holds other uploads of this repository off, in this process and in others.
@@ -209,6 +245,24 @@ impl Plan<'_> {
                     ))
                     .hint("upload the pipeline's input and run `dvc repro`, or upload under another name"));
                 }
+                Some(t) if !t.keeper.root.is_root() => {
+                    return Err(Error::usage(format!(
+                        "{} belongs to the DVC repository in {}, inside this one",
+                        file.path, t.keeper.root
+                    ))
+                    .hint("add it there with `dvc add`, and commit"));
+                }
+                Some(t) if t.output.import.is_some() => {
+                    return Err(Error::usage(format!("{} is imported ({})", file.path, t.declared_in))
+                        .hint(format!("run `dvc update {}` in the repository", t.declared_in)));
+                }
+                Some(t) if t.output.files.is_some() || !t.output.versions.is_empty() => {
+                    return Err(Error::usage(format!(
+                        "{} is kept by a remote with versions of its own ({})",
+                        file.path, t.declared_in
+                    ))
+                    .hint("change it with `dvc add` and `dvc push` in the repository"));
+                }
                 Some(t) if up.choice == Choice::Git => {
                     return Err(Error::usage(format!(
                         "{} is kept by DVC ({}); it cannot go to Git",
@@ -221,6 +275,13 @@ impl Plan<'_> {
                 }
                 Some(t) => singles.push((file, digest, size, Some(t))),
                 None if self.wants_git(file, size, up.choice)? => self.add_git(file, size)?,
+                None if self.snapshot.is_some_and(|s| !s.dvc_root(&file.path).is_root()) => {
+                    return Err(Error::usage(format!(
+                        "{} would belong to a DVC repository inside this one",
+                        file.path
+                    ))
+                    .hint("upload it with --versioning git, or add it there with `dvc add`"));
+                }
                 None => loose.push((file, digest, size)),
             }
         }
@@ -306,8 +367,11 @@ impl Plan<'_> {
         let tracked = self.snapshot.and_then(|s| s.output_of(out)).cloned();
         let mut manifest = Manifest::default();
         if let Some(t) = &tracked {
+            if let Some(e) = self.snapshot.and_then(|s| s.why_unknown(out)) {
+                return Err(e.clone());
+            }
             let o = &t.output;
-            let bytes = stores.read(out, &o.digest, o.layout, o.remote.as_deref())?;
+            let bytes = t.keeper.read(out, &o.digest, o.layout)?;
             manifest = Manifest::parse(out.as_str(), &bytes)?;
             if o.layout == Layout::V2 {
                 return Err(Error::usage(format!("{out} is in the old format of DVC 2"))

@@ -2,17 +2,20 @@
 //! its bytes.
 //!
 //! Links and submodules of the Git tree are left out. What cannot be resolved (a broken `.dvc` file, a
-//! missing manifest) makes the listings that would depend on it fail, and no others.
+//! missing manifest) makes the listings that would depend on it fail, and no others. How one is made of
+//! a commit stands in `resolve`.
 
-use super::git_error;
-use super::stores::Stores;
-use crate::dvc::{DvcFile, Manifest, Output, dvc_file, manifest};
-use crate::hash;
+mod resolve;
+
+use super::stores::Keeper;
+use crate::dvc::Output;
 use crate::store::Layout;
 use dds_core::{Digest, Entry, EntryKind, Error, Kind, RepoPath, Result, Versioning};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
+
+pub use resolve::{Bring, Building};
 
 /// Most files of one snapshot; about 2 GB of memory.
 pub const MAX_FILES: usize = 10_000_000;
@@ -20,8 +23,18 @@ pub const MAX_FILES: usize = 10_000_000;
 /// One file, or a folder that has none.
 #[derive(Clone, Debug)]
 pub enum Node {
-    Git { oid: git2::Oid, digest: Digest, size: u64 },
-    Dvc { digest: Digest, layout: Layout, size: OnceLock<u64>, remote: Option<Arc<str>> },
+    /// The size is not known where Git has not fetched the object yet.
+    Git {
+        oid: git2::Oid,
+        digest: Digest,
+        size: OnceLock<u64>,
+    },
+    Dvc {
+        digest: Digest,
+        layout: Layout,
+        size: OnceLock<u64>,
+        keeper: Arc<Keeper>,
+    },
     EmptyDir,
 }
 
@@ -30,6 +43,7 @@ pub enum Node {
 pub struct Tracked {
     pub declared_in: RepoPath,
     pub output: Output,
+    pub keeper: Arc<Keeper>,
 }
 
 #[derive(Debug)]
@@ -39,126 +53,15 @@ pub struct Snapshot {
     outputs: BTreeMap<RepoPath, Tracked>,
     /// Folders whose content is not known, and why.
     broken: BTreeMap<RepoPath, Error>,
+    /// Imported outputs of which only the name is known, and what to tell about them. Listings that
+    /// reach over them pass them by.
+    absent: BTreeMap<RepoPath, Error>,
     whole: bool,
-    stores: Arc<Stores>,
+    /// The folders of all DVC repositories inside the tree but the root's.
+    inner_roots: Vec<RepoPath>,
 }
 
 impl Snapshot {
-    pub fn build(git: &git2::Repository, commit: git2::Oid, stores: &Arc<Stores>) -> Result<Self> {
-        let wrap = |e: git2::Error| git_error(format!("cannot read commit {commit}"), &e);
-        let tree = git.find_commit(commit).and_then(|c| c.tree()).map_err(wrap)?;
-        let mut snapshot = Self {
-            commit: commit.to_string(),
-            nodes: BTreeMap::new(),
-            outputs: BTreeMap::new(),
-            broken: BTreeMap::new(),
-            whole: true,
-            stores: stores.clone(),
-        };
-        let odb = git.odb().map_err(wrap)?;
-        let mut declaring = Vec::new();
-        let mut pending = vec![(RepoPath::root(), tree)];
-        while let Some((dir, tree)) = pending.pop() {
-            for entry in &tree {
-                let name = std::str::from_utf8(entry.name_bytes()).ok();
-                let Some(path) = name.and_then(|n| dir.child(n).ok()) else {
-                    tracing::warn!(%dir, "left out a name that is not a safe path");
-                    continue;
-                };
-                match (entry.filemode(), entry.kind()) {
-                    (_, Some(git2::ObjectType::Tree)) => {
-                        let below = git.find_tree(entry.id()).map_err(wrap)?;
-                        pending.push((path, below));
-                    }
-                    (0o100_644 | 0o100_755 | 0o100_664, Some(git2::ObjectType::Blob)) => {
-                        let (size, _) = odb.read_header(entry.id()).map_err(wrap)?;
-                        if dvc_file::declares_outputs(&path) {
-                            declaring.push((path.clone(), entry.id()));
-                        }
-                        snapshot.nodes.insert(
-                            path.as_str().to_owned(),
-                            Node::Git {
-                                oid: entry.id(),
-                                digest: hash::git_digest(entry.id())?,
-                                size: size as u64,
-                            },
-                        );
-                        snapshot.check_size()?;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        for (file, oid) in declaring {
-            let parsed =
-                git.find_blob(oid).map_err(wrap).and_then(|blob| DvcFile::parse(&file, blob.content()));
-            match parsed {
-                Ok(parsed) => {
-                    for output in parsed.outs {
-                        snapshot.add_output(&file, output)?;
-                    }
-                }
-                Err(e) => {
-                    snapshot.broken.insert(file.parent().unwrap_or_default(), e);
-                }
-            }
-        }
-        Ok(snapshot)
-    }
-
-    fn add_output(&mut self, file: &RepoPath, output: Output) -> Result<()> {
-        let path = output.path.clone();
-        let remote: Option<Arc<str>> = output.remote.as_deref().map(Arc::from);
-        if !output.is_dir() {
-            let size = output.size.map_or_else(OnceLock::new, OnceLock::from);
-            self.add_dvc(&path, Node::Dvc { digest: output.digest, layout: output.layout, size, remote })?;
-        } else {
-            let manifest = self
-                .stores
-                .read(&path, &output.digest, output.layout, output.remote.as_deref())
-                .and_then(|bytes| {
-                    if bytes.len() as u64 > manifest::MAX_MANIFEST_BYTES {
-                        return Err(Error::new(Kind::Limit, format!("the manifest of {path} is too large")));
-                    }
-                    Manifest::parse(path.as_str(), &bytes)
-                });
-            match manifest {
-                Ok(manifest) if manifest.files.is_empty() => {
-                    self.nodes.entry(path.as_str().to_owned()).or_insert(Node::EmptyDir);
-                }
-                Ok(manifest) => {
-                    for (below, digest) in manifest.files {
-                        let layout = output.layout;
-                        let node =
-                            Node::Dvc { digest, layout, size: OnceLock::new(), remote: remote.clone() };
-                        self.add_dvc(&path.join(&below), node)?;
-                    }
-                }
-                Err(e) => {
-                    self.whole &= e.kind != Kind::NotFound;
-                    self.broken.insert(path.clone(), e.context(file));
-                }
-            }
-        }
-        self.outputs.insert(path, Tracked { declared_in: file.clone(), output });
-        Ok(())
-    }
-
-    /// Git's own files win over a DVC output of the same path: the repository contradicts itself.
-    fn add_dvc(&mut self, path: &RepoPath, node: Node) -> Result<()> {
-        let mut above = path.parent();
-        while let Some(dir) = above {
-            if matches!(self.nodes.get(dir.as_str()), Some(Node::Git { .. } | Node::Dvc { .. })) {
-                return Ok(());
-            }
-            above = dir.parent();
-        }
-        if !self.is_dir(path) {
-            self.nodes.entry(path.as_str().to_owned()).or_insert(node);
-        }
-        self.check_size()
-    }
-
     fn check_size(&self) -> Result<()> {
         if self.nodes.len() > MAX_FILES {
             return Err(Error::new(
@@ -183,7 +86,23 @@ impl Snapshot {
         path.is_root()
             || matches!(self.nodes.get(path.as_str()), Some(Node::EmptyDir))
             || self.below(path).next().is_some()
-            || self.broken.keys().any(|at| at == path || at.strip_prefix(path).is_some())
+            || self.unknown().any(|at| at == path || at.strip_prefix(path).is_some())
+    }
+
+    /// Folders that are there although nothing is known of what is in them.
+    fn unknown(&self) -> impl Iterator<Item = &RepoPath> {
+        self.broken.keys().chain(self.absent.keys())
+    }
+
+    /// Why nothing is known of what is in the folder `path`, when that is so.
+    pub fn why_unknown(&self, path: &RepoPath) -> Option<&Error> {
+        self.broken.get(path).or_else(|| self.absent.get(path))
+    }
+
+    /// The folder of the DVC repository that `path` belongs to.
+    pub fn dvc_root(&self, path: &RepoPath) -> RepoPath {
+        let around = self.inner_roots.iter().filter(|r| path.strip_prefix(r).is_some());
+        around.max_by_key(|r| r.as_str().len()).cloned().unwrap_or_default()
     }
 
     /// The output that `path` is, or lies in.
@@ -201,7 +120,8 @@ impl Snapshot {
     /// All folder outputs with their manifests' digests, in today's format.
     pub fn folders(&self) -> Vec<(RepoPath, Digest)> {
         let outputs = self.outputs.values().map(|t| &t.output);
-        outputs.filter(|o| o.is_dir() && o.layout == Layout::V3).map(|o| (o.path.clone(), o.digest)).collect()
+        let manifest = |o: &&Output| o.is_dir() && o.layout == Layout::V3 && o.files.is_none();
+        outputs.filter(manifest).map(|o| (o.path.clone(), o.digest)).collect()
     }
 
     /// All files below `dir`, sorted by path.
@@ -214,6 +134,18 @@ impl Snapshot {
                 move |(p, _)| p.starts_with(&prefix)
             })
             .map(|(p, n)| (p.as_str(), n))
+    }
+
+    /// The file at `path` and those that follow it in the same folder, at most `max`.
+    pub fn files_from(&self, path: &RepoPath, max: usize) -> Vec<RepoPath> {
+        let folder = path.parent().unwrap_or_default();
+        let rest = self.nodes.range::<str, _>((Bound::Included(path.as_str()), Bound::Unbounded));
+        // Past a large inner folder the rest is not worth the walk.
+        rest.take(max.saturating_mul(2))
+            .filter_map(|(p, _)| RepoPath::parse(p).ok())
+            .filter(|p| p.parent().as_ref() == Some(&folder))
+            .take(max)
+            .collect()
     }
 
     /// The entry of one path. Errors: `NotFound`, or why the path cannot be known.
@@ -234,6 +166,9 @@ impl Snapshot {
                 Some(_) => Error::not_found(format!("{dir} is a file, not a folder")),
                 None => self.not_found(dir),
             });
+        }
+        if let Some(error) = self.absent.get(dir) {
+            return Err(error.clone());
         }
         for (at, error) in &self.broken {
             if at == dir || (recursive && at.strip_prefix(dir).is_some()) {
@@ -274,7 +209,7 @@ impl Snapshot {
                 }
             }
         }
-        for at in self.broken.keys() {
+        for at in self.unknown() {
             let Some(name) = at.strip_prefix(dir).and_then(|b| b.components().next().map(str::to_owned))
             else {
                 continue;
@@ -289,10 +224,10 @@ impl Snapshot {
 
     fn file_entry(&self, path: RepoPath, node: &Node) -> Entry {
         let (digest, size, versioning) = match node {
-            Node::Git { digest, size, .. } => (Some(*digest), Some(*size), Versioning::Git),
-            Node::Dvc { digest, layout, size, .. } => {
+            Node::Git { digest, size, .. } => (Some(*digest), size.get().copied(), Versioning::Git),
+            Node::Dvc { digest, layout, size, keeper } => {
                 let known = size.get().copied().or_else(|| {
-                    let found = self.stores.len(digest, *layout)?;
+                    let found = keeper.stores.len(digest, *layout)?;
                     Some(*size.get_or_init(|| found))
                 });
                 (Some(*digest), known, Versioning::Dvc)
@@ -311,7 +246,8 @@ impl Snapshot {
 
     /// A path below a folder whose content is not known may well exist.
     fn not_found(&self, path: &RepoPath) -> Error {
-        let why = self.broken.iter().find(|(at, _)| !at.is_root() && path.strip_prefix(at).is_some());
+        let mut known = self.broken.iter().chain(&self.absent);
+        let why = known.find(|(at, _)| !at.is_root() && path.strip_prefix(at).is_some());
         match why.or_else(|| self.broken.get_key_value(&RepoPath::root())) {
             Some((_, error)) => error.clone(),
             None => Error::not_found(format!("{path} is not in commit {}", short(&self.commit))),

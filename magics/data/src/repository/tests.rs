@@ -146,3 +146,107 @@ fn one_level_is_listed_whatever_sorts_before_a_slash() {
     let a = snapshot.list(&path("a"), true).unwrap();
     assert_eq!(a.iter().map(|e| e.path.as_str()).collect::<Vec<_>>(), ["a/1", "a/2"]);
 }
+
+const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
+#[test]
+fn what_dvcignore_names_declares_nothing() {
+    let dir = empty();
+    let text = format!("outs:\n- md5: {EMPTY}\n  hash: md5\n  path: x\n");
+    for name in ["a/x.dvc", "b/x.dvc", "b/deep/x.dvc", "old/x.dvc"] {
+        write(&dir.path().join(name), text.as_bytes());
+    }
+    write(&dir.path().join(".dvcignore"), b"# no longer\n/old\n");
+    write(&dir.path().join("b/.dvcignore"), b"deep/*.dvc\n");
+    commit(dir.path());
+    let (_, snapshot) = snapshot(dir.path());
+    let dvc = snapshot.list(&RepoPath::root(), true).unwrap();
+    let dvc: Vec<_> =
+        dvc.iter().filter(|e| e.versioning == Versioning::Dvc).map(|e| e.path.as_str()).collect();
+    assert_eq!(dvc, ["a/x", "b/x"]);
+}
+
+#[test]
+fn a_dvc_repository_inside_has_its_own_stores_and_ignores() {
+    let dir = empty();
+    let (outer, inner) = (hash::md5(b"outer"), hash::md5(b"inner"));
+    BlobStore::new(dir.path().join(".dvc/cache")).put(&outer, b"outer").unwrap();
+    BlobStore::new(dir.path().join("sub/store")).put(&inner, b"inner").unwrap();
+    write(&dir.path().join(".dvc/config"), b"");
+    write(&dir.path().join(".dvcignore"), b"sub\n");
+    let config = "[core]\nremote = s\n['remote \"s\"']\nurl = ../store\n";
+    write(&dir.path().join("sub/.dvc/config"), config.as_bytes());
+    for (at, digest) in [("x", outer), ("sub/deep/y", inner)] {
+        let name = at.rsplit('/').next().unwrap();
+        let text = crate::dvc::dvc_file::encode(name, &digest, 5, None);
+        write(&dir.path().join(format!("{at}.dvc")), text.as_bytes());
+    }
+    git(
+        dir.path(),
+        &["add", "-f", "x.dvc", ".dvc/config", ".dvcignore", "sub/.dvc/config", "sub/deep/y.dvc"],
+    );
+    git(dir.path(), &["commit", "-qm", "x"]);
+    let (repository, snapshot) = snapshot(dir.path());
+    for (at, content) in [("x", "outer"), ("sub/deep/y", "inner")] {
+        let node = snapshot.get(&path(at)).unwrap();
+        assert_eq!(&repository.read(&path(at), node).unwrap()[..], content.as_bytes());
+    }
+    assert_eq!(snapshot.dvc_root(&path("sub/deep/new")), path("sub"));
+    let mut writer = repository.stores().cache().writer().unwrap();
+    writer.write(b"other").unwrap();
+    let up = Upload {
+        dir: path("sub/deep"),
+        dvc_dir: false,
+        files: vec![NewFile { path: path("sub/deep/y"), bytes: writer.stage() }],
+        choice: Choice::Auto,
+        summary: "replace".into(),
+        branch: "main".into(),
+        new_branch: None,
+        last_commit: None,
+    };
+    let e = upload(&repository, up).unwrap_err();
+    assert!(e.kind == Kind::Usage && e.message.contains("DVC repository in sub"), "{e}");
+}
+
+#[test]
+fn imports_are_named_and_do_not_spoil_the_rest() {
+    let dir = empty();
+    let import = "deps:\n- path: data/set\n  repo:\n    url: https://h.example/reg.git\n    rev_lock: 0123456789abcdef0123456789abcdef01234567\n";
+    let folder = format!("{import}outs:\n- md5: {EMPTY}.dir\n  hash: md5\n  path: set\n");
+    let file = format!("{import}outs:\n- md5: {EMPTY}\n  hash: md5\n  path: one\n");
+    write(&dir.path().join("set.dvc"), folder.as_bytes());
+    write(&dir.path().join("one.dvc"), file.as_bytes());
+    write(&dir.path().join("later.dvc"), format!("{import}outs:\n- path: later\n").as_bytes());
+    write(&dir.path().join("README"), b"x");
+    commit(dir.path());
+    let (repository, snapshot) = snapshot(dir.path());
+    let all = snapshot.list(&RepoPath::root(), true).unwrap();
+    let all: Vec<_> = all.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(all, ["README", "later.dvc", "one", "one.dvc", "set.dvc"]);
+    let top = snapshot.list(&RepoPath::root(), false).unwrap();
+    assert!(top.iter().any(|e| e.path.as_str() == "set") && top.iter().any(|e| e.path.as_str() == "later"));
+    let read = repository.read(&path("one"), snapshot.get(&path("one")).unwrap()).map(|_| Vec::new());
+    for answer in [snapshot.list(&path("set"), true), snapshot.list(&path("later"), false), read] {
+        let e = answer.unwrap_err();
+        assert!(e.message.contains("https://h.example/reg.git@0123456789:data/set"), "{e}");
+        assert!(e.hint.unwrap().contains("dvc pull"));
+    }
+    assert!(snapshot.stat(&path("set/x")).unwrap_err().message.contains("imported"));
+}
+
+#[test]
+fn lists_in_place_need_no_manifest() {
+    let dir = empty();
+    let digest = hash::md5(b"abc");
+    BlobStore::new(dir.path().join(".dvc/cache")).put(&digest, b"abc").unwrap();
+    let text = format!(
+        "outs:\n- path: set\n  hash: md5\n  files:\n  - relpath: a/b.txt\n    md5: {digest}\n    size: 3\n    cloud:\n      s:\n        version_id: v\n"
+    );
+    write(&dir.path().join("set.dvc"), text.as_bytes());
+    commit(dir.path());
+    let (repository, snapshot) = snapshot(dir.path());
+    let entry = snapshot.stat(&path("set/a/b.txt")).unwrap();
+    assert_eq!((entry.size, entry.digest), (Some(3), Some(digest)));
+    let node = snapshot.get(&path("set/a/b.txt")).unwrap();
+    assert_eq!(&repository.read(&path("set/a/b.txt"), node).unwrap()[..], b"abc");
+}

@@ -75,9 +75,12 @@ async fn run(shared: Arc<Shared>, request: Request<Body>, what: &str, query: &st
         .env("CONTENT_TYPE", text(header::CONTENT_TYPE))
         .env("HTTP_CONTENT_ENCODING", text(header::CONTENT_ENCODING))
         .env("GIT_PROTOCOL", text(HeaderName::from_static("git-protocol")))
-        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_COUNT", "2")
         .env("GIT_CONFIG_KEY_0", "http.receivepack")
         .env("GIT_CONFIG_VALUE_0", "false")
+        // Clones without the contents of files.
+        .env("GIT_CONFIG_KEY_1", "uploadpack.allowFilter")
+        .env("GIT_CONFIG_VALUE_1", "true")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -103,10 +103,9 @@ fn open(shared: &Shared, rest: &[String]) -> Result<(Content, Digest)> {
         return Err(Error::not_found(format!("{path} is a folder")));
     };
     match node {
-        Node::Dvc { digest, layout, remote, .. } => {
-            let stores = shared.repository.stores();
-            if stores.len(digest, *layout).is_some_and(|len| len > SMALL) {
-                let file = stores.open(&path, digest, *layout, remote.as_deref())?;
+        Node::Dvc { digest, layout, keeper, .. } => {
+            if keeper.stores.len(digest, *layout).is_some_and(|len| len > SMALL) {
+                let file = keeper.open(&path, digest, *layout)?;
                 let len = file.metadata().map_err(|e| Error::io(path.as_str(), &e))?.len();
                 return Ok((Content::File(file, len), *digest));
             }

@@ -33,6 +33,7 @@ pub fn config(root: &Path) -> Arc<Config> {
         dagshub_token: None,
         dagshub_login: None,
         threads: 2,
+        peers: Default::default(),
     })
 }
 

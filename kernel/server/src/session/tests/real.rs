@@ -32,6 +32,7 @@ fn real() -> (Arc<Session>, tempfile::TempDir) {
         dagshub_token: None,
         dagshub_login: None,
         threads: 2,
+        peers: Default::default(),
     });
     let place = Place { config: config.clone(), cwd, uploads: Some(uploads) };
     (Session::new(services(&config), place, toy()).unwrap(), dir)
