@@ -33,6 +33,7 @@ pub use compile::{
     CacheSizes, caches, original_path, prune, prune_dependencies, restore_environment, stand_between,
 };
 pub use evaluator::{EvalOptions, RustEvaluator};
+pub use runtime::{runtime_folder, runtime_source};
 
 /// Takes over the process if it was started for one of this crate's purposes: in cargo's place,
 /// as the child that runs cells, or as the wrapper around rustc that evcxr's
