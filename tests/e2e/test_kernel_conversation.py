@@ -1,9 +1,12 @@
-"""The parts of the protocol in which the kernel does not only answer: questions to the user, displays that change, cells that are aborted, a history that lasts."""
+"""Where the kernel does more than answer: questions to the user, displays that change, busy times, cells that
+are aborted, a history that lasts."""
 
 from __future__ import annotations
 
 import pytest
 from cells import Kernel
+
+BUSY = 'println!("on"); loop { std::hint::black_box(()); }'
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +23,11 @@ def asked(kernel: Kernel, code: str, allow: bool = True) -> tuple[str, dict]:
 
 
 def test_a_line_of_standard_input_is_asked_for(kernel):
-    code = "let mut line = String::new(); std::io::stdin().read_line(&mut line).unwrap(); println!(\"<{line}>\");"
-    cell, question = asked(kernel, code)
+    cell, question = asked(
+        kernel,
+        "let mut line = String::new();\nstd::io::stdin().read_line(&mut line).unwrap();\n"
+        'println!("<{line}>");',
+    )
     assert question["password"] is False
     kernel.client.input("two words")
     assert kernel.collect(cell).stdout == "<two words\n>\n"
@@ -52,9 +58,26 @@ def test_an_interrupt_ends_a_question(kernel):
     assert kernel.ok("numbers.len()").bundles("execute_result")[0]["text/plain"] == "3"
 
 
+def test_completion_and_inspection_answer_while_a_cell_runs(kernel):
+    cell = kernel.send(BUSY)
+    kernel.wait_for_output(cell, "on")
+    try:
+        # Were they to wait for the cell, they would wait for ever.
+        matches = kernel.client.complete("numbers.pu", reply=True, timeout=60)["content"]["matches"]
+        found = kernel.client.inspect("numbers", 3, reply=True, timeout=60)["content"]
+    finally:
+        kernel.manager.interrupt_kernel()
+        ran = kernel.collect(cell, seconds=60)
+    assert ran.status == "error"
+    assert any("push" in match for match in matches)
+    assert found["found"] and "Vec" in found["data"]["text/plain"]
+
+
 def test_displays_arrive_in_their_order_and_are_updated(kernel):
-    code = 'let shown = dds::display("first"); println!("between"); shown.update("second"); dds::clear_output(true);'
-    ran = kernel.ok(code)
+    ran = kernel.ok(
+        'let shown = dds::display("first"); println!("between");\n'
+        'shown.update("second"); dds::clear_output(true);'
+    )
     kinds = [m["msg_type"] for m in ran.messages if m["msg_type"] not in ("status", "execute_input")]
     assert kinds == ["display_data", "stream", "update_display_data", "clear_output"]
     first, update = [m["content"] for m in ran.messages if "display_data" in m["msg_type"]]
@@ -68,7 +91,8 @@ def test_a_value_that_is_a_table_has_html(kernel):
 
 
 def test_what_was_sent_after_a_failing_cell_is_aborted(kernel):
-    first = kernel.client.execute('std::thread::sleep(std::time::Duration::from_millis(300)); panic!("as asked");')
+    wait = "std::thread::sleep(std::time::Duration::from_millis(300));"
+    first = kernel.client.execute(wait + ' panic!("as asked");')
     second = kernel.client.execute('println!("never");')
     assert kernel.collect(first).status == "error"
     ran = kernel.collect(second)
@@ -80,7 +104,6 @@ def test_history_lasts_across_sessions(jupyter_env, tmp_path):
     with Kernel(tmp_path, jupyter_env) as kernel:
         kernel.run(marker)
     with Kernel(tmp_path, jupyter_env) as kernel:
-        reply = kernel.client.history(
-            raw=True, output=False, hist_access_type="search", pattern="*earlier_session*", reply=True, timeout=60
-        )
+        asked = {"hist_access_type": "search", "pattern": "*earlier_session*"}
+        reply = kernel.client.history(raw=True, output=False, reply=True, timeout=60, **asked)
         assert marker in [entry[2] for entry in reply["content"]["history"]]
