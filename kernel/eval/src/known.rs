@@ -3,6 +3,7 @@
 //!
 //! Everything is bounded. Answers may be poorer than those of the analysis, never slower.
 
+mod members;
 mod words;
 
 use crate::cell::{byte_offset, char_offset, rust_only};
@@ -232,7 +233,12 @@ impl Facts {
     }
 
     fn below(&self, key: &str) -> Vec<Completion> {
-        let mut found = self.lists.map.get(key).cloned().unwrap_or_default();
+        let usual = || {
+            let methods = members::of(key.strip_suffix('.').unwrap_or(""));
+            methods.map(|name| words::completion(name, "function", "")).collect()
+        };
+        let mut found =
+            self.lists.map.get(key).filter(|list| !list.is_empty()).cloned().unwrap_or_else(usual);
         // A method of a type of the session's, or a function or variant below its name.
         let kind = key.strip_suffix('.').map(|kind| kind.split('<').next().unwrap_or(kind));
         let owner = kind.or(key.strip_suffix("::")).unwrap_or("");

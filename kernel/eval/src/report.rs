@@ -37,7 +37,8 @@ pub(crate) fn cell_error(error: Error) -> CellError {
 }
 
 pub(crate) fn interrupted(state_kept: bool) -> CellError {
-    let error = Error::interrupted();
+    let mut error = Error::interrupted();
+    "the cell was stopped".clone_into(&mut error.message);
     cell_error(if state_kept {
         error.hint("Variables are as they were before this cell.")
     } else {

@@ -9,20 +9,22 @@ use std::sync::Arc;
 
 /// Longest `Debug` text of a row that is looked at, in bytes.
 const MAX_ROW: usize = 16 * 1024;
+/// A list of plain values whose `Debug` text has at most so many bytes reads best as that text.
+const LINE: usize = 100;
 
 fn list<T: Debug>(whole: &(impl Debug + ?Sized), items: impl ExactSizeIterator<Item = T>) -> Bundle {
-    rows(whole, items.len(), items.enumerate())
+    rows(whole, items.len(), true, items.enumerate())
 }
 
-fn rows<K, V: Debug>(
+fn rows<K: Debug, V: Debug>(
     whole: &(impl Debug + ?Sized),
     count: usize,
+    numbered: bool,
     rows: impl Iterator<Item = (K, V)>,
-) -> Bundle
-where
-    K: Debug,
-{
-    let bundle = Mime::text(debug_text::of(whole));
+) -> Bundle {
+    let text = debug_text::of(whole);
+    let is_line = numbered && text.len() <= LINE && !text.contains('\n');
+    let bundle = Mime::text(text);
     let rows: Vec<(String, String)> = rows
         .take(table::MAX_ROWS)
         .map(|(name, value)| {
@@ -30,7 +32,10 @@ where
             (name, debug_text::up_to(&value, MAX_ROW))
         })
         .collect();
-    if rows.is_empty() { bundle } else { bundle.html(table::of_debug(&rows, count)) }
+    if rows.is_empty() || (is_line && table::are_plain(&rows)) {
+        return bundle;
+    }
+    bundle.html(table::of_debug(&rows, count))
 }
 
 impl<T: Debug> Display for [T] {
@@ -71,13 +76,13 @@ impl<T: Debug> Display for BTreeSet<T> {
 
 impl<K: Debug, V: Debug, S> Display for HashMap<K, V, S> {
     fn bundle(&self) -> Bundle {
-        rows(self, self.len(), self.iter())
+        rows(self, self.len(), false, self.iter())
     }
 }
 
 impl<K: Debug, V: Debug> Display for BTreeMap<K, V> {
     fn bundle(&self) -> Bundle {
-        rows(self, self.len(), self.iter())
+        rows(self, self.len(), false, self.iter())
     }
 }
 
@@ -140,16 +145,27 @@ mod tests {
 
     #[test]
     fn lists_are_tables_beside_their_text() {
-        let bundle = vec!["a<b", "c"].bundle();
-        assert_eq!(bundle.get("text/plain"), Some("[\"a<b\", \"c\"]"));
+        let long = "c".repeat(100);
+        let bundle = vec!["a<b", &long].bundle();
+        assert_eq!(bundle.get("text/plain"), Some(&*format!("[\"a<b\", \"{long}\"]")));
         assert_eq!(
-            html(&vec!["a<b", "c"]),
-            "<table><thead><tr><th></th><th></th></tr></thead><tbody><tr><th>0</th><td>a&lt;b</td></tr>\
-             <tr><th>1</th><td>c</td></tr></tbody></table>"
+            html(&vec!["a<b", &long]),
+            format!(
+                "<table><tbody><tr><th>0</th><td>a&lt;b</td></tr>\
+                 <tr><th>1</th><td>{long}</td></tr></tbody></table>"
+            )
         );
         assert_eq!(Vec::<i32>::new().bundle(), Mime::text("[]"));
-        assert_eq!(html(&[1, 2][..]), html(&[1, 2]));
-        assert_eq!(html(&VecDeque::from([1, 2])), html(&[1, 2]));
+        assert_eq!(html(&[(1, 2)][..]), html(&[(1, 2)]));
+        assert_eq!(html(&VecDeque::from([(1, 2)])), html(&[(1, 2)]));
+    }
+
+    #[test]
+    fn a_short_list_of_plain_values_is_a_line() {
+        assert_eq!(vec![1, 2, 3].bundle(), Mime::text("[1, 2, 3]"));
+        assert_eq!([Some("a"), None].bundle(), Mime::text("[Some(\"a\"), None]"));
+        assert!(vec![1; 100].bundle().get("text/html").is_some());
+        assert!(vec![vec![1]].bundle().get("text/html").is_some());
     }
 
     #[test]
@@ -168,7 +184,7 @@ mod tests {
         assert!(tuples.contains("<tr><th>1</th><td>2</td><td>y</td></tr>"), "{tuples}");
         let uneven = html(&vec![vec![1], vec![2, 3], vec![]]);
         assert!(uneven.contains("<td>2</td><td>3</td></tr><tr><th>2</th></tr>"), "{uneven}");
-        let mixed = html(&[Some(1), None]);
+        let mixed = html(&[Some(1); 20].into_iter().chain([None]).collect::<Vec<_>>());
         assert!(mixed.contains("<td>Some(1)</td>") && mixed.contains("<td>None</td>"), "{mixed}");
         let map = html(&BTreeMap::from([("k", vec![1, 2])]));
         assert!(map.contains("<tr><th>k</th><td>1</td><td>2</td></tr>"), "{map}");
@@ -181,7 +197,7 @@ mod tests {
         assert!(long.contains("<th>29</th>") && !long.contains("<th>30</th>"), "{long}");
         assert!(long.ends_with("<div>… 970 more rows</div>"), "{long}");
         let full = html(&(0..30).collect::<Vec<_>>());
-        assert!(!full.contains("more"), "{full}");
+        assert!(!full.is_empty() && !full.contains("more"), "{full}");
         let wide = html(&vec![(0..25).collect::<Vec<_>>()]);
         assert!(wide.contains("<td>19</td><td>…</td>") && wide.contains("… 5 more columns"), "{wide}");
         let field = html(&["x".repeat(300)]);
@@ -190,8 +206,8 @@ mod tests {
 
     #[test]
     fn what_is_inside_is_shown() {
-        let some = Some(vec![1]).bundle();
-        assert_eq!(some.get("text/plain"), Some("Some([1])"));
+        let some = Some(vec![(1, 2)]).bundle();
+        assert_eq!(some.get("text/plain"), Some("Some([(1, 2)])"));
         assert!(some.get("text/html").is_some());
         assert_eq!(None::<i32>.bundle(), Mime::text("None"));
         assert_eq!(Err::<i32, _>("no").bundle(), Mime::text("Err(\"no\")"));

@@ -138,7 +138,7 @@ mod tests {
     fn every_type_finds_its_way() {
         let front = Front::new();
         let mut number = 2;
-        (vec![1]).evcxr_display().dds_show();
+        (vec![(1, 2)]).evcxr_display().dds_show();
         (Rich).evcxr_display().dds_show();
         (&Rich).evcxr_display().dds_show();
         (OnlyDebug).evcxr_display().dds_show();
@@ -149,7 +149,7 @@ mod tests {
         ({}).evcxr_display().dds_show();
         let shown = front.shown();
         let texts: Vec<_> = shown.iter().map(|show| text(show, "text/plain").unwrap()).collect();
-        assert_eq!(texts, ["[1]", "r", "r", "OnlyDebug", "own", "foreign", "2", "\"text\""]);
+        assert_eq!(texts, ["[(1, 2)]", "r", "r", "OnlyDebug", "own", "foreign", "2", "\"text\""]);
         let values: Vec<_> = shown.iter().map(|show| show.value).collect();
         assert_eq!(values, [true, true, true, true, false, true, true, true]);
         assert!(text(&shown[0], "text/html").is_some() && text(&shown[1], "text/html") == Some("rich"));

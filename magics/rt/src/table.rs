@@ -81,12 +81,17 @@ impl Table {
         let more_columns = self.columns.saturating_sub(MAX_COLUMNS);
         let more = [(self.more_rows, "rows"), (more_columns, "columns")];
         let more: Vec<String> =
-            more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("… {n} more {what}")).collect();
+            more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} more {what}")).collect();
         if !more.is_empty() {
-            let _ = write!(out, "<div>{}</div>", more.join(", "));
+            let _ = write!(out, "<div>… {}</div>", more.join(", "));
         }
         out
     }
+}
+
+/// Whether none of these `Debug` texts has fields or items of its own.
+pub(crate) fn are_plain(rows: &[(String, String)]) -> bool {
+    rows.iter().all(|(_, text)| matches!(row(text), Row::One(_)))
 }
 
 /// The table of some rows' `Debug` texts, each with its name. `all` counts the rows that exist.
@@ -105,7 +110,7 @@ pub(crate) fn of_debug(rows: &[(String, String)], all: usize) -> String {
     let mut table = match (same_fields, widest) {
         (Some(names), _) => Table::with_head(names),
         (None, Some(columns)) if columns > 0 => Table::with_head((0..columns).map(|n| n.to_string())),
-        _ => Table::with_head(["".to_owned()]),
+        _ => Table::default(),
     };
     for ((name, text), row) in rows.iter().zip(&parsed) {
         let fields: Vec<String> = match row {

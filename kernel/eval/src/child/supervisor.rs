@@ -482,6 +482,8 @@ impl Supervisor {
         let Some(cell) = self.cell.take() else { return Ok(()) };
         if let Some(checkpoint) = cell.checkpoint {
             signals::kill(checkpoint.pid, libc::SIGKILL);
+            // It is a child of the worker, which may have died a moment ago.
+            let _ = self.command(b'Z', &[]);
         }
         let mut lines = cell.notices;
         lines.push("EVCXR_EXECUTION_COMPLETE\n".to_owned());
@@ -528,6 +530,7 @@ impl Supervisor {
         match checkpoint {
             Some(checkpoint) => {
                 self.worker = checkpoint.pid;
+                self.command(b'T', &[])?;
                 if cell_ran { to_evcxr(FORGET_THIS_CELL) } else { Ok(()) }
             }
             None => {

@@ -2,7 +2,8 @@
 //! before each of them.
 //!
 //! Commands come as datagrams: `R` path NUL function, `W` folder, `V` a variable, `K` checkpoints on
-//! or off. Answers: `C` checkpoint, `D` done and how long it took, `E` text (could not load), `W` and
+//! or off, `Z` the cell's checkpoint has been killed, `T` to a checkpoint: the last words of the worker
+//! before have been heard, and what is said from now on is its own. Answers: `C` checkpoint, `D` done and how long it took, `E` text (could not load), `W` and
 //! `V` errno, `J` a callback begins, with a checkpoint or none, `j` it has ended; `P` from the panic
 //! hook, `I` from who reads standard input. A checkpoint is a pid, 0 for none, and how many threads
 //! it is without.
@@ -106,6 +107,10 @@ impl Worker {
                     Err(error) => error.raw_os_error().unwrap_or(libc::EINVAL),
                 };
                 self.answer(&FromChild::Cwd(errno).encode());
+            }
+            // Unless it is that of a callback, taken since.
+            Some((b'Z', _)) if self.checkpoint.as_ref().is_some_and(|checkpoint| !checkpoint.of_callback) => {
+                self.end_checkpoint();
             }
             Some((b'K', on)) => self.takes_checkpoints = on.first() == Some(&1),
             Some((b'V', assignment)) => {
@@ -238,7 +243,23 @@ impl Worker {
             unsafe { libc::_exit(0) };
         }
         signals::drop_pending_interrupt();
+        self.wait_for_adoption();
         self.entry.took_over();
+    }
+
+    /// Says nothing until the supervisor knows whose words they are. A cell that the dead worker did
+    /// not come to is over.
+    fn wait_for_adoption(&mut self) {
+        let mut buffer = vec![0; MAX_COMMAND];
+        loop {
+            match socket::recv(self.commands.as_fd(), &mut buffer) {
+                Ok([b'T', ..]) => return,
+                Ok([b'R', ..]) => {}
+                Ok(command) if !command.is_empty() => self.command(command),
+                // SAFETY: as in `run`.
+                _ => unsafe { libc::_exit(0) },
+            }
+        }
     }
 }
 

@@ -32,6 +32,8 @@ fn names_are_completed() {
         ("Shape::Sq", "Square"),
         ("P::ne", "new"),
         ("p.le", "len"),
+        ("v.pu", "push"),
+        ("v.wind", "windows"),
         ("let mut local_name = 1;\nloc", "local_name"),
         (":va", ":vars"),
     ] {

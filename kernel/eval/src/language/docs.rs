@@ -8,12 +8,22 @@ const MAX_HTML: usize = 64 * 1024;
 
 /// As HTML, as Markdown, and as Markdown for terminals: without fences.
 pub(super) fn bundle(html: &str) -> MimeBundle {
-    let html = html.get(..html.floor_char_boundary(MAX_HTML)).unwrap_or("");
+    let html = small_headings(html.get(..html.floor_char_boundary(MAX_HTML)).unwrap_or(""));
+    let html = html.as_str();
     let markdown = markdown(html);
     let plain: Vec<&str> = markdown.lines().filter(|line| !line.starts_with("```")).collect();
     MimeBundle::text(plain.join("\n").trim().to_owned())
         .with("text/html", html.to_owned())
         .with("text/markdown", markdown)
+}
+
+/// Headings that fit beside code: those of documentation are made for pages.
+fn small_headings(html: &str) -> String {
+    let mut out = html.to_owned();
+    for level in ["h1", "h2", "h3"] {
+        out = out.replace(&format!("<{level}"), "<h4").replace(&format!("</{level}>"), "</h4>");
+    }
+    out
 }
 
 /// The Markdown that the HTML was made of, near enough.
@@ -59,7 +69,7 @@ fn markdown(html: &str) -> String {
             "strong" | "/strong" => out.push_str("**"),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                 paragraph(&mut out);
-                out.push_str("## ");
+                out.push_str("#### ");
             }
             "li" => {
                 out.truncate(out.trim_end().len());
@@ -126,7 +136,7 @@ mod tests {
         assert_eq!(
             shown.data["text/markdown"],
             "```rust\nfn f<T>()\n```\n\n---\n\nAdds `a` and *b*, see [there](https://x.y/z) and A.\n\n\
-             ## Panics\n\nNever.\n- one\n- two\n\n```rust\nlet x = 1;\n\nx\n```"
+             #### Panics\n\nNever.\n- one\n- two\n\n```rust\nlet x = 1;\n\nx\n```"
         );
         assert!(shown.plain().starts_with("fn f<T>()\n") && shown.plain().ends_with("let x = 1;\n\nx"));
     }

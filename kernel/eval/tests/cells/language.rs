@@ -83,7 +83,8 @@ fn directives(stage: &mut Stage) {
     assert!(stage.error(":t nothing_at_all()").evalue.contains("is not known"));
     let shown = stage.run(":doc Vec::push").0.unwrap().unwrap();
     assert!(
-        shown.plain().contains("pub fn push(&mut self, value: T)") && shown.plain().contains("\n## Panics\n"),
+        shown.plain().contains("pub fn push(&mut self, value: T)")
+            && shown.plain().contains("\n#### Panics\n"),
         "{shown:?}"
     );
     assert!(shown.data["text/markdown"].as_str().unwrap().starts_with("```rust\n"), "{shown:?}");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 pub const TESTS: &[Test] = &[
     ("a_killed_child_is_replaced", a_killed_child_is_replaced),
+    ("no_copy_is_left_between_cells", no_copy_is_left_between_cells),
     ("nothing_is_left_behind", nothing_is_left_behind),
     ("nothing_is_left_behind_by_a_killed_kernel", nothing_is_left_behind_by_a_killed_kernel),
     ("without_a_toolchain", without_a_toolchain),
@@ -46,6 +47,11 @@ fn a_killed_child_is_replaced(stage: &mut Stage) {
     let error = stage.error("lost");
     assert!(error.traceback.join("\n").contains("lost"), "{error:?}");
     assert_eq!(stage.value("let a = 2; a"), "2");
+}
+
+fn no_copy_is_left_between_cells(stage: &mut Stage) {
+    let worker: u32 = stage.value("std::process::id()").parse().unwrap();
+    eventually("a process is left, if only its entry", || descendants(worker).is_empty());
 }
 
 fn nothing_is_left_behind(_: &mut Stage) {

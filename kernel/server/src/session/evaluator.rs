@@ -14,6 +14,8 @@ pub type MakeEvaluator = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>> + Send>;
 const TICK: Duration = Duration::from_millis(20);
 /// Longest that completion waits for an evaluator that is still being made.
 const START_GRACE: Duration = Duration::from_millis(500);
+/// Longest that a question waits for another one, or for the evaluator's own work in idle time.
+const QUESTION_GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for an interrupted cell at the session's end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -52,8 +54,11 @@ enum Stage {
     #[default]
     Starting,
     Ready(Box<dyn Evaluator>),
-    /// Somebody uses it.
-    Lent,
+    /// Somebody uses it …
+    Lent {
+        /// … for a cell, which may run for hours.
+        cell: bool,
+    },
     Failed(Error),
 }
 
@@ -77,7 +82,9 @@ impl Shared {
             state = match left {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => {
-                    let Stage::Ready(evaluator) = std::mem::replace(&mut state.stage, Stage::Lent) else {
+                    let Stage::Ready(evaluator) =
+                        std::mem::replace(&mut state.stage, Stage::Lent { cell: false })
+                    else {
                         return;
                     };
                     drop(state);
@@ -141,7 +148,7 @@ impl Rust {
         cx: &Cx,
         work: impl FnOnce(&mut dyn Evaluator) -> Result<T, CellError>,
     ) -> Result<T, CellError> {
-        let mut lent = self.lend(|| cx.cancel.check().err()).map_err(|e| cell_error(&e))?;
+        let mut lent = self.lend(true, || cx.cancel.check().err()).map_err(|e| cell_error(&e))?;
         if lent.shared.lock().cwd.as_ref() != Some(&cx.cwd) {
             lent.evaluator().set_cwd(&cx.cwd)?;
             lent.shared.lock().cwd = Some(cx.cwd.clone());
@@ -149,18 +156,22 @@ impl Rust {
         work(lent.evaluator())
     }
 
-    /// Asks the evaluator when nobody uses it, and otherwise what is known without it. Never waits for
-    /// a cell. None when there is neither.
+    /// Asks the evaluator; while a cell uses it, what is known without it. Never waits for a cell, and
+    /// only so long for another question. None when there is neither.
     pub(super) fn ask<T>(
         &self,
         work: impl FnOnce(&mut dyn Evaluator) -> T,
         known: impl FnOnce(&dyn Known) -> T,
     ) -> Option<T> {
-        let deadline = Instant::now() + START_GRACE;
+        let asked = Instant::now();
         let busy = || Error::new(Kind::Unavailable, "a cell is running");
-        let lent = self.lend(|| {
-            let lent = matches!(self.shared.lock().stage, Stage::Lent);
-            (lent || Instant::now() > deadline).then(busy)
+        let lent = self.lend(false, || {
+            let patience = match self.shared.lock().stage {
+                Stage::Lent { cell: true } => Duration::ZERO,
+                Stage::Lent { cell: false } => QUESTION_GRACE,
+                _ => START_GRACE,
+            };
+            (asked.elapsed() >= patience).then(busy)
         });
         match lent {
             Ok(mut lent) => Some(work(lent.evaluator())),
@@ -176,15 +187,16 @@ impl Rust {
         self.shared.lock().comms.clone()
     }
 
-    /// Takes the evaluator; while it is not there, `give_up` is asked every [`TICK`].
-    fn lend(&self, give_up: impl Fn() -> Option<Error>) -> Result<Lent<'_>> {
+    /// Takes the evaluator, for a cell or a question; while it is not there, `give_up` is asked every
+    /// [`TICK`].
+    fn lend(&self, cell: bool, give_up: impl Fn() -> Option<Error>) -> Result<Lent<'_>> {
         loop {
             {
                 let mut state = self.shared.lock();
                 if state.stopped {
                     return Err(stopped());
                 }
-                match std::mem::replace(&mut state.stage, Stage::Lent) {
+                match std::mem::replace(&mut state.stage, Stage::Lent { cell }) {
                     Stage::Ready(evaluator) => {
                         return Ok(Lent { shared: &self.shared, evaluator: Some(evaluator) });
                     }
@@ -199,7 +211,7 @@ impl Rust {
                 return Err(e);
             }
             let state = self.shared.lock();
-            let waits = matches!(state.stage, Stage::Starting | Stage::Lent) && !state.stopped;
+            let waits = matches!(state.stage, Stage::Starting | Stage::Lent { .. }) && !state.stopped;
             if waits {
                 let waited = self.shared.changed.wait_timeout(state, TICK);
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
@@ -211,7 +223,8 @@ impl Rust {
     pub(super) fn interrupt(&self) {
         let state = self.shared.lock();
         // Only a lent evaluator runs something; an interrupt of an idle one would hit the next cell.
-        let interrupter = matches!(state.stage, Stage::Lent).then(|| state.interrupter.clone()).flatten();
+        let interrupter =
+            matches!(state.stage, Stage::Lent { .. }).then(|| state.interrupter.clone()).flatten();
         drop(state);
         if let Some(interrupter) = interrupter {
             interrupter.interrupt();
@@ -224,7 +237,7 @@ impl Rust {
         let mut state = self.shared.lock();
         state.stopped = true;
         self.shared.changed.notify_all();
-        while matches!(state.stage, Stage::Lent) && Instant::now() < deadline {
+        while matches!(state.stage, Stage::Lent { .. }) && Instant::now() < deadline {
             let waited = self.shared.changed.wait_timeout(state, TICK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
