@@ -53,6 +53,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts the child and compiles a first trivial cell, which takes seconds.
     pub(crate) fn create(exe: &Path, options: &EvalOptions, link: Arc<Link>) -> Result<Self> {
+        compile::provide_library_source();
         let mut command = Command::new(exe);
         let control = link.child_end();
         command.arg(CHILD_ARG).env(CONTROL_VAR, control.to_string()).current_dir(link.cwd());

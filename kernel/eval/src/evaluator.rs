@@ -230,6 +230,9 @@ impl Evaluator for RustEvaluator {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        if let Some(found) = self.known.members(code, cursor) {
+            return found;
+        }
         let Some(engine) = self.ready_engine() else { return self.known.complete(code, cursor) };
         let found = catch_unwind(AssertUnwindSafe(|| engine.complete(code, cursor))).unwrap_or_default();
         if found.items.is_empty() {

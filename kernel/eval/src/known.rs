@@ -83,8 +83,10 @@ impl Knowledge {
                 facts.crates.truncate(MAX_LISTS);
             }
         }
-        // Types may have changed, and with them what their names stand for.
-        if items.iter().any(|item| item.kind == "class" || item.of.is_some()) {
+        // Types may have changed, and with them what their names stand for; and traits bring methods.
+        let changes = |word: &str| matches!(word, "use" | "impl" | "trait" | "mod" | "macro_rules");
+        let is_type = |item: &Item| item.kind == "class" || item.of.is_some();
+        if items.iter().any(is_type) || rust.split(|c| !is_word(c)).any(changes) {
             facts.lists.retain(|key| !key.ends_with('.'));
         }
         for item in items {
@@ -121,6 +123,29 @@ impl Knowledge {
     fn remember(&self, key: String, items: &[Completion]) {
         let list = items.iter().take(MAX_LIST).cloned().collect();
         self.write().lists.put(key, list);
+    }
+
+    /// The members of a variable, when the analysis has listed them before and nothing in `code` can
+    /// make them others: the variable's name stands nowhere but before dots.
+    pub(crate) fn members(&self, code: &str, cursor: usize) -> Option<Completions> {
+        let rust = rust_only(code);
+        let at = byte_offset(code, cursor);
+        let start = rust.get(..at)?.trim_end_matches(is_word).len();
+        let receiver = rust.get(path_start(&rust, start)..start)?.strip_suffix('.')?;
+        let facts = self.read();
+        let key = facts.list_key(&rust, start).filter(|key| key.ends_with('.'))?;
+        facts.lists.map.get(&key).filter(|list| !list.is_empty())?;
+        let is_other = |(place, _): (usize, &str)| {
+            let before = rust.get(..place).unwrap_or("").chars().next_back();
+            let after = rust.get(place + receiver.len()..).unwrap_or("").chars().next();
+            !before.is_some_and(is_word) && !after.is_some_and(|c| is_word(c) || c == '.')
+        };
+        let brings = |word: &str| matches!(word, "use" | "impl" | "trait");
+        if rust.match_indices(receiver).any(is_other) || rust.split(|c| !is_word(c)).any(brings) {
+            return None;
+        }
+        drop(facts);
+        Some(self.complete(code, cursor)).filter(|found| !found.items.is_empty())
     }
 
     /// What the analysis knows of the name at `cursor`.

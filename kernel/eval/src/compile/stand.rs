@@ -2,7 +2,7 @@
 //! the process in that role knows its caches.
 
 use super::digest::Key;
-use super::record;
+use super::{library_source, record};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -64,13 +64,37 @@ pub fn stand_between(place: &Path, cache: &Path) -> io::Result<()> {
         path.push(":");
         path.push(without(&before, &folder));
     }
+    let source = source_folder(&folder);
     // SAFETY: this process has one thread, as was checked above.
     unsafe {
+        if let Some(source) = source {
+            std::env::set_var(library_source::SOURCE_VAR, source);
+        }
         std::env::set_var("PATH", path);
         std::env::set_var(TOOLS_VAR, folder);
         std::env::set_var(CACHE_VAR, cache);
     }
     Ok(())
+}
+
+/// Where the analysis will find the standard library's source; none where the user has said where.
+/// Which compiler is found depends on these variables, so each has a folder of its own.
+fn source_folder(folder: &Path) -> Option<PathBuf> {
+    let is_full = std::env::var_os(library_source::ANALYSIS_VAR).is_some_and(|value| value == "full");
+    if is_full || std::env::var_os(library_source::SOURCE_VAR).is_some() {
+        return None;
+    }
+    let mut key = Key::new("library source");
+    for name in ["PATH", "HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
+        key.part(std::env::var_os(name).unwrap_or_default().as_encoded_bytes());
+    }
+    Some(folder.join(format!("library-{}", key.hex().get(..16).unwrap_or("0"))))
+}
+
+/// The folder that [`stand_between`] has named to the analysis.
+pub(super) fn library_source() -> Option<PathBuf> {
+    let source = PathBuf::from(std::env::var_os(library_source::SOURCE_VAR)?);
+    source.starts_with(std::env::var_os(TOOLS_VAR)?).then_some(source)
 }
 
 fn set_up(exe: &Path, folder: &Path) -> io::Result<()> {
@@ -133,6 +157,9 @@ pub fn restore_environment(command: &mut Command) {
     if let Some(path) = original_path() {
         command.env("PATH", path);
     }
+    if library_source().is_some() {
+        command.env_remove(library_source::SOURCE_VAR);
+    }
     for name in OURS {
         command.env_remove(name);
     }
@@ -144,8 +171,12 @@ pub fn restore_environment(command: &mut Command) {
 /// No other thread may exist.
 pub(crate) unsafe fn leave() {
     let path = original_path();
+    let source = library_source();
     // SAFETY: the caller's promise.
     unsafe {
+        if source.is_some() {
+            std::env::remove_var(library_source::SOURCE_VAR);
+        }
         if let Some(path) = path {
             std::env::set_var("PATH", path);
         }

@@ -113,3 +113,30 @@ fn lists_are_bounded() {
     assert_eq!(facts.lists.map.len(), MAX_LISTS);
     assert!(!facts.lists.map.contains_key("m0::") && facts.lists.map["m1::"].len() == MAX_LIST);
 }
+
+#[test]
+fn members_are_listed_once_while_they_are_the_same() {
+    let known = knowledge();
+    let members = |code: &str| {
+        let found = known.members(code, code.chars().count());
+        found.map(|found| found.items.into_iter().map(|item| item.text).collect::<Vec<_>>())
+    };
+    assert_eq!(members("v.pu"), None, "the analysis has not said anything yet");
+    let items = ["push", "pop"].map(|name| words::completion(name, "function", "")).to_vec();
+    known.remember_completions("v.", 2, &Completions { items, ..Completions::default() });
+    assert_eq!(members("v.pu").unwrap(), ["push"]);
+    assert_eq!(members("let n = v.len();\nenv.x(); v.").unwrap(), ["pop", "push"]);
+    // It may be another `v`, or have other methods.
+    for code in [
+        "let v = 1;\nv.pu",
+        "|v| v.pu",
+        "for v in 0..1 { v.pu",
+        "use std::io::Write;\nv.pu",
+        "v.zz",
+        "w.v.pu",
+    ] {
+        assert_eq!(members(code), None, "{code}");
+    }
+    known.learn("use rand::prelude::*;");
+    assert_eq!(members("v.pu"), None);
+}
