@@ -17,6 +17,8 @@ pub fn run(command: &Command, door: Door, engines: &Engines<'_>, cx: &Cx) -> Res
         Command::Cat(r) => data.cat(r, cx),
         Command::Upload(r) => data.upload(r, cx),
         Command::Clone(r) => data.clone_repo(r, cx),
+        Command::Login(r) => data.login(r, cx),
+        Command::Logout(r) => data.logout(r, cx),
         Command::Show(r) => learn.show(r, cx),
         Command::Data(r) => learn.data(r, cx),
         Command::Batch(r) => learn.batch(r, cx),

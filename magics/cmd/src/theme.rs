@@ -11,7 +11,9 @@ pub struct Theme {
 pub const THEMES: &[Theme] = &[
     Theme {
         title: "Data",
-        commands: &["mount", "unmount", "mounts", "ls", "stat", "cat", "show", "upload", "clone"],
+        commands: &[
+            "mount", "unmount", "mounts", "ls", "stat", "cat", "show", "upload", "clone", "login", "logout",
+        ],
     },
     Theme {
         title: "Learn",
@@ -38,6 +40,8 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         }
         "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
+        "login" => &["login", "login https://dagshub.example.org --token TOKEN"],
+        "logout" => &["logout"],
         "data" => match door {
             Door::Cell => &[
                 "data --path photos --name birds --split every:5",

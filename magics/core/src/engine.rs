@@ -11,6 +11,8 @@ pub trait DataEngine: Send + Sync {
     fn cat(&self, r: &rq::Cat, cx: &Cx) -> Result<Outcome>;
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome>;
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome>;
+    fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome>;
+    fn logout(&self, r: &rq::Logout, cx: &Cx) -> Result<Outcome>;
 }
 
 /// Repositories as folders. Implemented by `dds-mount`.

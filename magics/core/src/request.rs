@@ -8,9 +8,13 @@ use serde::Deserialize;
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mount {
-    /// http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or a local Git repository
+    /// http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV], a Git repository
+    /// (https://HOST/PATH.git, USER@HOST:PATH.git) or a local one; without it, the repository around the
+    /// current folder
+    #[arg(default_value = "", hide_default_value = true)]
     pub url: String,
-    /// The folder to mount on; made when missing, must be empty
+    /// The folder to mount on; made when missing, must be empty; without it, named after the repository
+    #[arg(default_value = "", hide_default_value = true)]
     pub dir: String,
     /// How to provide the files: auto tries FUSE, then verified copies
     #[arg(long, value_name = "WAY", value_parser = ["auto", "fuse", "copy"], default_value = "auto")]
@@ -37,8 +41,9 @@ pub struct Mounts {}
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ls {
-    /// Folder or repository
-    #[arg(default_value = ".")]
+    /// Folder or repository; without it, the repository around the current folder if DVC keeps data
+    /// there, else the folder itself
+    #[arg(default_value = "", hide_default_value = true)]
     pub target: String,
     /// All files below, not only one level
     #[arg(short, long)]
@@ -99,6 +104,25 @@ pub struct Clone {
     /// Access token (better: DAGSHUB_USER_TOKEN); never printed
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+}
+
+/// Log in to a DagsHub host: in the browser, or with a token
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Login {
+    /// Address of the host; by default DAGSHUB_CLIENT_HOST, else https://dagshub.com
+    pub host: Option<String>,
+    /// Keep this access token instead of asking in the browser; never printed
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Forget the tokens of a DagsHub host
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logout {
+    /// Address of the host; by default DAGSHUB_CLIENT_HOST, else https://dagshub.com
+    pub host: Option<String>,
 }
 
 /// Serve a Git+DVC repository over DagsHub's API

@@ -1,17 +1,19 @@
-//! The commands `ls`, `stat`, `cat`, `upload` and `clone`, over folders of this machine, mounts and
+//! The commands `ls`, `stat`, `cat`, `upload`, `clone`, `login` and `logout`, over folders of this machine, mounts and
 //! repositories alike.
 
 mod clone;
 mod upload;
 
+use crate::account;
+use crate::here;
 use crate::open::open_repo;
 use dds_core::engine::DataEngine;
 use dds_core::mime::{escape_html, printable};
 use dds_core::request as rq;
 use dds_core::table::{Align, Table, bytes, count};
 use dds_core::{
-    Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, Resolver, Result,
-    Source, Versioning,
+    Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, RepoUrl, Resolver,
+    Result, Source, Versioning,
 };
 use serde_json::{Value, json};
 use std::fs::File;
@@ -44,6 +46,20 @@ impl Data {
         Self { config, resolver }
     }
 
+    /// The current folder: in a mount its repository, in a clone where DVC keeps data the repository around
+    /// it, else the folder itself.
+    fn around(&self, cx: &Cx) -> Result<Place> {
+        let place = self.place(".", cx)?;
+        if let Place::Local(at) = &place
+            && let Some(here) = here::around(at, &self.config)?
+            && (here.root.join(".dvc").is_dir() || !matches!(here.url, RepoUrl::Local { .. }))
+        {
+            let source = self.resolver.open(&here.url, cx)?;
+            return Ok(Place::Remote { source, path: here.below });
+        }
+        Ok(place)
+    }
+
     /// A URL, a path inside a mount, a path of this machine, or `REPOSITORY[@REV][:PATH]`.
     fn place(&self, target: &str, cx: &Cx) -> Result<Place> {
         if RepoTarget::looks_like_url(target) {
@@ -70,7 +86,8 @@ impl Data {
 
 impl DataEngine for Data {
     fn ls(&self, r: &rq::Ls, cx: &Cx) -> Result<Outcome> {
-        let (entries, shown, base) = match self.place(&r.target, cx)? {
+        let place = if r.target.is_empty() { self.around(cx)? } else { self.place(&r.target, cx)? };
+        let (entries, shown, base) = match place {
             Place::Local(at) => {
                 (local_list(&at, r.recursive, cx)?, at.display().to_string(), RepoPath::root())
             }
@@ -148,6 +165,14 @@ impl DataEngine for Data {
 
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
         clone::run(&self.config, r, cx)
+    }
+
+    fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome> {
+        account::login(&self.config, r, cx)
+    }
+
+    fn logout(&self, r: &rq::Logout, _: &Cx) -> Result<Outcome> {
+        account::logout(&self.config, r)
     }
 }
 

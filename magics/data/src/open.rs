@@ -10,6 +10,7 @@ mod local;
 mod prefetch;
 mod upstream;
 
+use crate::account;
 use crate::client::fetch::is_private;
 use crate::client::{Auth, HubClient};
 use crate::repository::{Origin, Outside, Repository};
@@ -99,12 +100,7 @@ pub fn connect(url: &RepoUrl, config: &Config) -> Result<HubClient> {
         Some(c) if c.user.is_empty() => Some(Auth::Token(c.password.clone())),
         Some(c) if c.password.is_empty() => Some(Auth::Token(Secret::new(c.user.clone()))),
         Some(c) => Some(Auth::Login(c.user.clone(), c.password.clone())),
-        None if same_origin(base, host) => match (&config.dagshub_token, &config.dagshub_login) {
-            (Some(token), _) => Some(Auth::Token(token.clone())),
-            (None, Some((user, password))) => Some(Auth::Login(user.clone(), password.clone())),
-            (None, None) => None,
-        },
-        None => None,
+        None => base.parse().ok().and_then(|url| account::for_host(config, &url)),
     };
     Ok(HubClient::new(base, owner, repo, auth)?.configured(same_origin(base, host)))
 }

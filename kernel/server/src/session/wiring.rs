@@ -68,6 +68,14 @@ impl DataEngine for CurrentData {
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
         self.now().clone_repo(r, cx)
     }
+
+    fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome> {
+        self.now().login(r, cx)
+    }
+
+    fn logout(&self, r: &rq::Logout, cx: &Cx) -> Result<Outcome> {
+        self.now().logout(r, cx)
+    }
 }
 
 /// Mounts of the repository that was uploaded to move to its newest commit.

@@ -132,7 +132,7 @@ impl HubClient {
     /// How to give this server a token.
     pub fn token_hint(&self) -> String {
         if self.configured {
-            return "set DAGSHUB_USER_TOKEN or pass --token".to_owned();
+            return "run `dds login`, set DAGSHUB_USER_TOKEN, or pass --token".to_owned();
         }
         format!(
             "pass --token, or set DAGSHUB_CLIENT_HOST={} together with DAGSHUB_USER_TOKEN",

@@ -144,7 +144,7 @@ fn the_token_is_needed_and_goes_only_where_it_belongs() {
     );
     let own = Config { dagshub_host: server.url(), ..sample.config("cache") };
     let hint = open_with(url(&server), &own).unwrap_err().hint.unwrap();
-    assert_eq!(hint, "set DAGSHUB_USER_TOKEN or pass --token");
+    assert_eq!(hint, "run `dds login`, set DAGSHUB_USER_TOKEN, or pass --token");
     let wrong = open_with(with_token(url(&server), "wr0ng"), &config).unwrap_err();
     assert!(wrong.kind == Kind::Unauthorized && !format!("{wrong:?}").contains("wr0ng"), "{wrong:?}");
     let id = open_with(with_token(url(&server), "t0ken"), &config).unwrap();
