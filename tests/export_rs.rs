@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 /// One code cell each.
 const CELLS: &[&str] = &[
-    "#![allow(unused_variables)]\n//! Not an item.\nlet a = 20;\nlet b = 22; // the rest\na + b",
+    "#![allow(unused_variables)]\n// Not an item.\nlet a = 20;\nlet b = 22; // the rest\na + b",
     ":dep itoa = \"1\"\nuse std::collections::{BTreeMap, HashMap as Map};\nuse std::fmt;",
     "/// A point.\n#[derive(Debug, Clone, PartialEq)]\nstruct Point { x: i32 }\nimpl Point { fn twice(&self) -> i32 { self.x * 2 } }\nfn scale() -> i32 { 3 }",
     // The cell that was written again, as in a notebook that was worked in.

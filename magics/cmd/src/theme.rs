@@ -79,7 +79,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "cd" => &["cd photos"],
         "help" => &["help show"],
         "demo" => &["demo --exit --report report.json"],
-        "install" => &["install", "install --sys-prefix", "install --prebuild ndarray,plotters"],
+        "install" => &["install --sys-prefix", "install --prebuild ndarray,plotters"],
         "kernel" => &["kernel connection.json"],
         _ => &[],
     }
