@@ -7,7 +7,7 @@
 mod oauth;
 mod store;
 
-use crate::client::fetch::{Anonymous, Fetcher, Got, Retry, Sign, is_loopback, refusal};
+use crate::client::fetch::{Anonymous, Fetcher, Got, Retry, Sign, refusal};
 use crate::client::http::Http;
 use crate::client::{Auth, Transport};
 use crate::runtime;
@@ -44,7 +44,7 @@ struct User {
 /// Gets a token, by hand or through the browser, checks it and keeps it.
 pub fn login(config: &Config, r: &rq::Login, cx: &Cx) -> Result<Outcome> {
     let host = host(config, r.host.as_deref())?;
-    let transport: Arc<dyn Transport> = Arc::new(Http::new(is_loopback(&host))?);
+    let transport: Arc<dyn Transport> = Arc::new(Http::new(&host)?);
     let token = match r.token.as_deref().map(str::trim) {
         Some("") => {
             return Err(Error::usage("the token is empty").hint("copy it from your account's settings"));

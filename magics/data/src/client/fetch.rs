@@ -360,19 +360,23 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 pub fn is_private(url: &Url) -> bool {
+    is_loopback(url) || address(url).is_some_and(is_private_address)
+}
+
+/// Of this machine or its own network, the metadata service of a cloud included.
+pub fn is_private_address(address: IpAddr) -> bool {
     let v4 =
         |a: std::net::Ipv4Addr| a.is_loopback() || a.is_private() || a.is_link_local() || a.is_unspecified();
-    is_loopback(url)
-        || match address(url) {
-            Some(IpAddr::V4(a)) => v4(a),
-            Some(IpAddr::V6(a)) => {
-                a.to_ipv4_mapped().is_some_and(v4)
-                    || a.is_unspecified()
-                    || a.is_unique_local()
-                    || a.is_unicast_link_local()
-            }
-            None => false,
+    match address {
+        IpAddr::V4(a) => v4(a),
+        IpAddr::V6(a) => {
+            a.to_ipv4_mapped().is_some_and(v4)
+                || a.is_loopback()
+                || a.is_unspecified()
+                || a.is_unique_local()
+                || a.is_unicast_link_local()
         }
+    }
 }
 
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -1,12 +1,16 @@
 //! The real transport: reqwest over rustls, HTTP/1.1, connections kept alive.
 
+use super::fetch::is_loopback;
+use super::guard::Guard;
 use super::transport::{BoxFuture, Chunks, Content, Failure, PATIENCE, Part, Request, Response, Transport};
 use crate::serve::FILE_NAME_HEADER;
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
 use futures_util::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
+use reqwest::Url;
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -20,8 +24,9 @@ pub struct Http {
 }
 
 impl Http {
-    /// `loopback` servers are reached directly, whatever proxy the environment names.
-    pub fn new(loopback: bool) -> Result<Self> {
+    /// A client for the server at `base`, and for where it redirects to. A server of this machine is
+    /// reached directly, whatever proxy the environment names.
+    pub fn new(base: &Url) -> Result<Self> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("dds/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -29,14 +34,24 @@ impl Http {
             .pool_max_idle_per_host(MAX_CONNECTIONS)
             .connect_timeout(CONNECT_TIME)
             .tcp_nodelay(true);
-        if loopback {
+        if is_loopback(base) {
             builder = builder.no_proxy();
+        }
+        if is_loopback(base) || !behind_proxy() {
+            builder = builder.dns_resolver(Arc::new(Guard::new(base)));
         }
         let client = builder
             .build()
             .map_err(|e| Error::new(Kind::Unavailable, format!("cannot set up HTTPS: {}", reason(&e))))?;
         Ok(Self { client })
     }
+}
+
+/// Whether reqwest will follow a proxy of the environment. Then the proxy looks names up and decides what
+/// is reached, and its own name is one of this network as often as not.
+fn behind_proxy() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"].into_iter().any(set)
 }
 
 impl Transport for Http {

@@ -3,7 +3,7 @@
 //! A request that reads is tried again (see [`super::fetch`]); a request that writes is sent once.
 
 use super::api::{self, Content as Listing, Refusal};
-use super::fetch::{Anonymous, Answer, Fetcher, Got, Retry, Sign, is_loopback, refusal};
+use super::fetch::{Anonymous, Answer, Fetcher, Got, Retry, Sign, refusal};
 use super::http::Http;
 use super::transport::{Content, Failure, Part, Request, Response, Transport};
 use crate::percent;
@@ -98,7 +98,7 @@ impl HubClient {
     /// `base` is `http(s)://HOST[:PORT]`.
     pub fn new(base: &str, owner: &str, repo: &str, auth: Option<Auth>) -> Result<Self> {
         let url = parse_base(base)?;
-        let transport = Arc::new(Http::new(is_loopback(&url))?);
+        let transport = Arc::new(Http::new(&url)?);
         Self::over(transport, base, owner, repo, auth, Retry::default())
     }
 

@@ -74,7 +74,7 @@ fn all_transports_conform() {
     conformance(&client(Arc::new(Faulty::new(Arc::new(memory()), [])), None), COMMIT, "a b.bin", &bytes());
     let sample = Sample::new();
     let server = sample.serve(crate::ServeOptions::default());
-    let http = Arc::new(Http::new(true).unwrap());
+    let http = Arc::new(Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap());
     let real = HubClient::over(http, &server.url(), "local", "art", None, quick()).unwrap();
     conformance(
         &real,
@@ -143,7 +143,7 @@ fn a_dead_server_is_told_after_bounded_attempts() {
     assert_eq!((e.kind, inner.seen().len()), (Kind::Unreachable, 4));
     // Nothing listens on this port: it was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let http = Arc::new(Http::new(true).unwrap());
+    let http = Arc::new(Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap());
     let real = HubClient::over(http, &format!("http://127.0.0.1:{port}"), "o", "r", None, quick()).unwrap();
     let e = run(async move { real.record().await }).unwrap_err();
     assert_eq!(e.kind, Kind::Unreachable);

@@ -23,7 +23,7 @@ struct Counting {
 
 impl Counting {
     fn new() -> Arc<Self> {
-        let inner = Http::new(true).unwrap();
+        let inner = Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap();
         Arc::new(Self { inner, urls: Mutex::default(), running: Arc::default(), most: Arc::default() })
     }
 
@@ -341,7 +341,7 @@ fn damaged_bytes_are_never_given_out() {
     let server = sample.serve(ServeOptions::default());
     let (cx, at) = (sample.cx(), path("data/set/plain.jpg"));
     let opened = |plan: Vec<Fault>, settings| {
-        let http = Arc::new(Http::new(true).unwrap());
+        let http = Arc::new(Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap());
         let plan = [Fault::None, Fault::None, Fault::None].into_iter().chain(plan);
         let hub = hub(&sample, &server, Arc::new(Faulty::new(http, plan)), settings);
         hub.stat(&at, &cx).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Key, Remote, check_address, check_tls, refused, upload_patience};
 use crate::account;
-use crate::client::fetch::{Anonymous, Answer, Fetcher, Got, Sign, content_length, is_loopback};
+use crate::client::fetch::{Anonymous, Answer, Fetcher, Got, Sign, content_length};
 use crate::client::http::Http;
 use crate::client::transport::{BoxFuture, Content, PATIENCE, Request};
 use crate::client::{Auth, Retry};
@@ -107,7 +107,7 @@ impl Site {
             },
         };
         let fetcher =
-            Fetcher::new(Arc::new(Http::new(is_loopback(&base))?), base.clone(), signer, Retry::default());
+            Fetcher::new(Arc::new(Http::new(&base)?), base.clone(), signer, Retry::default());
         Ok(Self { name: remote.name.clone(), shown: base.to_string(), base, fetcher })
     }
 

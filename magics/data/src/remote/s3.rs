@@ -9,7 +9,7 @@ mod sign;
 
 use super::{Key, Lengths, Remote, check_address, check_tls, refused, upload_patience};
 use crate::client::Retry;
-use crate::client::fetch::{Anonymous, Fetcher, Got, Sign, content_length, is_loopback};
+use crate::client::fetch::{Anonymous, Fetcher, Got, Sign, content_length};
 use crate::client::http::Http;
 use crate::client::transport::{BoxFuture, Content, PATIENCE, Request, Response};
 use crate::dvc::RemoteConfig;
@@ -132,7 +132,7 @@ fn site(
         Some(account) => Arc::new(SigV4 { account: account.clone(), region: region.to_owned() }),
         None => Arc::new(Anonymous),
     };
-    let transport = Arc::new(Http::new(is_loopback(&base))?);
+    let transport = Arc::new(Http::new(&base)?);
     Ok(Site { region: region.to_owned(), fetcher: Fetcher::new(transport, base, signer, Retry::default()) })
 }
 
