@@ -120,6 +120,8 @@ fn cells_that_await_and_a_main_of_their_own_build_too() {
         "async fn later(n: i32) -> Result<i32, std::num::ParseIntError> { Ok(n + 1) }",
         "fn main() { println!(\"a main of its own\"); }",
         "struct Silent;\nlet s = Silent;\ns",
+        "struct Shown;\nimpl dds::Display for Shown {\n    fn bundle(&self) -> dds::Bundle { dds::Mime::text(\"as it likes\") }\n}\nShown",
+        "use dds::Mime;\ndds::display(&Mime::text(\"on the way\"));",
         "let n = later(1).await?;\nprintln!(\"{}\", later(n).await?);\nn",
         "main()",
     ];
@@ -128,5 +130,22 @@ fn cells_that_await_and_a_main_of_their_own_build_too() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let ran = cargo_run(&desk.path().join("out"));
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    assert_eq!(String::from_utf8_lossy(&ran.stdout), "3\n2\na main of its own\n");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "as it likes\non the way\n3\n2\na main of its own\n");
+}
+
+#[test]
+fn crates_are_compiled_ahead() {
+    let desk = tempfile::tempdir().expect("a temporary folder");
+    let out = dds(desk.path(), &["--json", "install", "--prefix", "there", "--prebuild", "itoa@1"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let told: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert_eq!(told["built"][0]["crate"], "itoa");
+    assert!(desk.path().join("there/share/jupyter/kernels/dds/kernel.json").is_file());
+    let out = dds(desk.path(), &["--json", "cache", "--only", "deps"]);
+    let told: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert!(told["bytes"].as_u64().is_some_and(|bytes| bytes > 10_000), "{told}");
+    // One that does not exist is named.
+    let out = dds(desk.path(), &["install", "--prefix", "there", "--prebuild", "no-such-crate-at-all"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("not compiled: no-such-crate-at-all"));
 }

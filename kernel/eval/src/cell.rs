@@ -3,8 +3,8 @@
 //! evcxr takes directives (`:dep`, `:vars`, …) only before the first line of Rust, resolves paths
 //! against the kernel's own folder, and would end the kernel at `:quit`.
 
+use dds_core::Result;
 use dds_core::lex::{Role, boundaries};
-use dds_core::{Error, Result};
 use std::path::Path;
 
 /// A stretch of a cell that evcxr takes in one go. Lines before it are blank, so that line numbers
@@ -61,10 +61,8 @@ pub(crate) fn parts(code: &str, cwd: &Path) -> Result<Vec<Part>> {
 /// A directive as evcxr should get it.
 fn directive(line: &str, cwd: &Path) -> Result<String> {
     let (name, arguments) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    crate::directives::check(name)?;
     match name {
-        ":quit" => {
-            Err(Error::usage("`:quit` would end the kernel").hint("Shut the kernel down from the menu."))
-        }
         ":dep" => Ok(format!(":dep {}", absolute_paths(arguments.trim(), cwd))),
         _ => Ok(line.trim().to_owned()),
     }
@@ -88,6 +86,16 @@ fn absolute_paths(arguments: &str, cwd: &Path) -> String {
     format!("{head}{before}{}{rest}", cwd.join(path).to_string_lossy())
 }
 
+/// A part whose value shows itself by the method of that name. As a statement of the user's, and not
+/// as code that evcxr makes of it, it is compiled once, and errors in it are told in full. What is
+/// added stands before the expression and on a line below it, so that lines keep their numbers.
+pub(crate) fn showing_its_value(part: &str, method: &str) -> Option<String> {
+    let range = crate::parse::final_expression(part)?;
+    let (before, rest) = part.split_at_checked(range.start)?;
+    let (expression, after) = rest.split_at_checked(range.len())?;
+    Some(format!("{before}({expression}\n).{method}();\n{after}"))
+}
+
 /// The level that an `:opt` line asks for, if the part has one.
 pub(crate) fn opt_level(part: &str) -> Option<&str> {
     part.lines()
@@ -105,6 +113,11 @@ pub(crate) fn changes_format(part: &str) -> bool {
         let name = line.split_whitespace().next().unwrap_or("");
         matches!(name, ":fmt" | ":types")
     })
+}
+
+/// Whether a part forgets everything.
+pub(crate) fn clears(part: &str) -> bool {
+    part.lines().any(|line| line.trim() == ":clear")
 }
 
 /// Names of the variables that `:build_env` lines set.
@@ -171,7 +184,7 @@ mod tests {
             cut("a\n:restart"),
             [part("a\n", false), Part { text: "\n\n".into(), restart: true, ..Part::default() }]
         );
-        assert!(parts(":quit", Path::new("/w")).is_err());
+        assert!(parts(":quit", Path::new("/w")).is_err() && parts(":vras", Path::new("/w")).is_err());
     }
 
     #[test]
@@ -200,8 +213,16 @@ mod tests {
     }
 
     #[test]
+    fn values_show_themselves() {
+        let shown = |part| showing_its_value(part, "show");
+        assert_eq!(shown(":t x\n\na;\n  b // c\n").unwrap(), ":t x\n\na;\n  (b\n).show();\n // c\n");
+        assert_eq!(shown("a;\n"), None);
+    }
+
+    #[test]
     fn directives_are_read() {
         assert!(changes_format(":fmt {}\n1") && !changes_format("1"));
+        assert!(clears(":clear\n1") && !clears("clear"));
         assert_eq!(opt_level(":opt 2\nlet a = 1;"), Some("2"));
         assert_eq!(opt_level("let a = 1;"), None);
     }

@@ -3,15 +3,18 @@
 use crate::EvalOptions;
 use crate::child::{CHILD_ARG, CONTROL_VAR};
 use crate::link::{Link, Report};
-use crate::report::{self, Sources};
-use crate::{cell, compile, prelude, runtime, socket};
+use crate::progress::Progress;
+use crate::report::{self, End, Scene, Source, Sources};
+use crate::{cell, compile, memory, prelude, runtime, socket};
 use dds_core::eval::{CellError, CellSink, Stream};
 use dds_core::{Error, Kind, MimeBundle, Result};
 use evcxr::{CommandContext, EvalContext, EvalContextOutputs};
+use std::collections::HashSet;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Overrides the profile that evcxr writes, without rust-analyzer having to load everything anew
 /// as it would if the manifest changed.
@@ -23,7 +26,7 @@ pub(crate) struct Engine {
     link: Arc<Link>,
     /// The session's private folder: evcxr's crate, its target folder, the compiled cells.
     pub folder: PathBuf,
-    sources: Sources,
+    sources: Arc<Mutex<Sources>>,
     /// Whether the fallback of the prelude is in scope.
     fallback: bool,
     /// A crate or a directive of the user's has its own way of showing values.
@@ -31,10 +34,14 @@ pub(crate) struct Engine {
     /// The child in which the prelude has run last.
     prelude_in: u64,
     analysis_is_warm: bool,
+    /// Cells tell how long they took.
+    pub timing: bool,
     /// Variables that the user has set by `:build_env`.
     build_env: Vec<String>,
     /// The linker that the user has asked for.
     linker: Option<String>,
+    /// Tells how the building of dependencies gets on.
+    progress: Option<Progress>,
     /// Keeps the dependencies in the cache that this session may be using.
     _using: Option<compile::InUse>,
     /// The folder of the crate `dds`; none where it cannot be built.
@@ -70,17 +77,23 @@ impl Engine {
             context,
             link,
             folder,
-            sources: Sources::default(),
+            sources: Arc::default(),
             fallback: false,
             own_display: false,
             prelude_in: 0,
             analysis_is_warm: false,
+            timing: false,
             build_env: Vec::new(),
             linker: None,
+            progress: None,
             _using: use_cache(options),
             runtime: None,
             warning: None,
         };
+        let told_at = compile::Session::new(&engine.folder).progress();
+        engine.progress = Progress::listen(&told_at, &engine.link)
+            .inspect_err(|error| tracing::debug!("{}: {error}", told_at.display()))
+            .ok();
         if let Some(cache) = options.cache.as_deref().and_then(Path::to_str) {
             engine.set_build_env(compile::CACHE_VAR, cache);
         }
@@ -130,6 +143,7 @@ impl Engine {
             const LINE: &str = "let warm = vec![String::new()]; warm.pu";
             let found = self.complete(LINE, LINE.len());
             tracing::debug!("analysis is warm: {} completions", found.items.len());
+            memory::give_back();
         }
     }
 
@@ -172,11 +186,11 @@ impl Engine {
         }
     }
 
-    /// Runs one part of a cell; `whole` is the cell's text, which messages quote.
+    /// Runs one part of a cell; `whole` is the cell, which messages quote.
     pub(crate) fn execute(
         &mut self,
         part: &cell::Part,
-        whole: &str,
+        whole: &Source,
         sink: &Arc<dyn CellSink>,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Executed, CellError> {
@@ -199,12 +213,68 @@ impl Engine {
         if part.directives {
             self.take_directives(part);
         }
-        let (result, report) = self.run(&part.text, Some(Arc::clone(sink)));
+        let begun = Instant::now();
+        let (text, mut answers) = self.answer_directives(&part.text, whole)?;
+        if text.trim().is_empty() {
+            let directive_text = answers.pop();
+            answers.iter().for_each(|answer| sink.display(answer));
+            return Ok(Executed { directive_text, ..Executed::default() });
+        }
+        let before: Vec<String> = self.variables().map(|(name, _)| name.to_owned()).collect();
+        if cell::clears(&text) {
+            locked(&self.sources).clear();
+        }
+        self.tell_panics_of(whole);
+        let shown = if self.fallback { cell::showing_its_value(&text, prelude::METHOD) } else { None };
+        let (result, report) = self.run(shown.as_ref().unwrap_or(&text), Some(Arc::clone(sink)));
+        if let Some(progress) = &self.progress {
+            progress.end_of_cell();
+        }
+        memory::give_back();
+        if result.is_ok() {
+            let now: HashSet<&str> = self.context.variables_and_types().map(|(name, _)| name).collect();
+            for name in before.iter().filter(|name| !now.contains(name.as_str())) {
+                locked(&self.sources).note_move(name, whole);
+            }
+        }
         if let Some(panic) = report.panic.as_ref().filter(|_| !report.panicked && report.death.is_none()) {
             // The cell caught it itself; the message belongs to its output all the same.
-            sink.stream(Stream::Stderr, &report::thread_panic(panic));
+            let generated = self.compiled_code();
+            let text = report::side_panic(panic, &generated, whole, &locked(&self.sources));
+            sink.stream(Stream::Stderr, &text);
         }
-        self.judge(result, report, whole, 0, interrupted)
+        let mut executed = self.judge(result, report, whole, interrupted)?;
+        answers.extend(executed.directive_text.take());
+        executed.directive_text = answers.pop();
+        answers.iter().for_each(|answer| sink.display(answer));
+        if self.timing {
+            sink.stream(Stream::Stderr, &format!("Took {} ms.\n", begun.elapsed().as_millis()));
+        }
+        Ok(executed)
+    }
+
+    /// Whether the analysis has loaded the standard library.
+    pub(crate) fn analysis_is_warm(&self) -> bool {
+        // It finds the types of variables.
+        self.analysis_is_warm || self.variables().next().is_some()
+    }
+
+    /// The name of the cell that defined a variable.
+    pub(crate) fn cell_of(&self, variable: &str, running: &Source) -> Option<String> {
+        let sources = locked(&self.sources);
+        sources.definition(Some(running), variable).map(|place| place.source.name.clone())
+    }
+
+    /// Panics on threads are told while the cell runs, by the link's own thread.
+    fn tell_panics_of(&self, running: &Source) {
+        let (running, sources) = (running.clone(), Arc::clone(&self.sources));
+        let folder = self.folder.clone();
+        self.link.tell_panics(Box::new(move |panic| {
+            let generated = compile::Session::new(&folder).compiled();
+            let generated = generated.or_else(|| std::fs::read_to_string(folder.join("src/lib.rs")).ok());
+            let generated = generated.unwrap_or_default();
+            report::side_panic(panic, &generated, &running, &locked(&sources))
+        }));
     }
 
     /// Replaces the child by a new one: variables are gone, items and dependencies stay.
@@ -225,7 +295,8 @@ impl Engine {
     ) -> Result<String, CellError> {
         self.warm_up();
         let (result, report) = self.run(&prelude::text_of(expression), None);
-        let executed = self.judge(result, report, expression, prelude::TEXT_LINE - 1, interrupted)?;
+        let source = Source::new("{…}", expression);
+        let executed = self.judge(result, report, &source, interrupted)?;
         executed.text.ok_or_else(|| report::cell_error(Error::usage(format!("`{expression}` gave no text"))))
     }
 
@@ -233,54 +304,74 @@ impl Engine {
         &mut self,
         result: Result<evcxr::EvalOutputs, evcxr::Error>,
         report: Report,
-        code: &str,
-        skip: usize,
+        source: &Source,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Executed, CellError> {
         let outputs = match result {
             Ok(outputs) => outputs,
-            Err(evcxr::Error::SubprocessTerminated(_)) => {
-                return Err(report::state_lost(report.death.as_ref()));
-            }
-            Err(_) if let Some(death) = &report.death => {
-                return Err(report::death_error(death, report.panic.as_ref(), &report.stderr_tail));
-            }
-            Err(_) if interrupted() => return Err(report::interrupted(true)),
-            Err(evcxr::Error::CompilationErrors(errors)) => {
-                return Err(report::compile_error(&errors, code, skip));
-            }
-            Err(evcxr::Error::TypeRedefinedVariablesLost(names)) => {
-                let names = names.join(", ");
-                return Err(report::cell_error(
-                    Error::new(Kind::Conflict, format!("a type was defined anew: {names} had the old one"))
-                        .hint("The variables named are gone. Define them again."),
-                ));
-            }
-            Err(evcxr::Error::Message(message)) => return Err(report::cell_error(message_error(&message))),
+            Err(error) => return Err(self.failed(error, &report, source, interrupted)),
         };
+        let generated = report.panicked.then(|| self.compiled_code());
         let fell_back = outputs.phases.iter().any(|phase| phase.name.contains("Fallback"));
         if fell_back && self.fallback {
             // A trait of the user's has the same method: from now on theirs is the only one.
             self.leave_display_to_user();
         }
+        let left = report.panicked || report.early_return;
+        locked(&self.sources).add(source, if left { End::Left } else { End::Done });
         if report.panicked {
-            let compiled = compile::Session::new(&self.folder).compiled();
-            let generated = compiled.or_else(|| self.context.last_source().ok()).unwrap_or_default();
-            self.sources.add(code);
+            let generated = generated.unwrap_or_default();
             return Err(match &report.panic {
-                Some(panic) => report::panic_error(panic, &generated, &self.sources),
+                Some(panic) => report::panic_error(panic, &generated, source, &locked(&self.sources)),
                 None => report::cell_error(
                     Error::internal("the cell could not be run").context(report.stderr_tail.trim()),
                 ),
             });
         }
-        self.sources.add(code);
         if report.early_return {
             return Err(report::early_return(&report.stderr_tail));
         }
         let directive_text = bundle_of(outputs);
-        let finished = report.output.finish(dds_core::lex::ends_in_expression(code));
+        let finished = report.output.finish(dds_core::lex::ends_in_expression(&source.text));
         Ok(Executed { directive_text, shown: finished.shown, value: finished.value, text: finished.text })
+    }
+
+    /// Why a cell gave nothing.
+    fn failed(
+        &mut self,
+        error: evcxr::Error,
+        report: &Report,
+        source: &Source,
+        interrupted: &dyn Fn() -> bool,
+    ) -> CellError {
+        let generated = self.context.last_source().unwrap_or_default();
+        let mut sources = locked(&self.sources);
+        let scene = Scene { running: source, sources: &sources, generated: &generated };
+        let (end, error) = match error {
+            evcxr::Error::SubprocessTerminated(_) => (End::Left, report::state_lost(report.death.as_ref())),
+            _ if report.death.is_some() => {
+                let death = report.death.as_ref();
+                let error =
+                    death.map(|death| report::death_error(death, report.panic.as_ref(), &report.stderr_tail));
+                (End::Left, error.unwrap_or_else(|| report::interrupted(true)))
+            }
+            _ if interrupted() => (End::Left, report::interrupted(true)),
+            evcxr::Error::CompilationErrors(errors) => {
+                (End::NotCompiled, report::compile_error(&errors, &scene))
+            }
+            evcxr::Error::TypeRedefinedVariablesLost(names) => {
+                let message = format!("a type was defined anew: {} had the old one", names.join(", "));
+                let error = Error::new(Kind::Conflict, message)
+                    .hint("The variables named are gone. Define them again.");
+                (End::NotCompiled, report::cell_error(error))
+            }
+            evcxr::Error::Message(message) => {
+                let unkept = report::unkept(&message, &scene);
+                (End::NotCompiled, unkept.unwrap_or_else(|| report::cell_error(message_error(&message))))
+            }
+        };
+        sources.add(source, end);
+        error
     }
 
     fn run(
@@ -293,9 +384,24 @@ impl Engine {
         (result, self.link.end())
     }
 
+    /// The code that was compiled last.
+    fn compiled_code(&self) -> String {
+        let compiled = compile::Session::new(&self.folder).compiled();
+        compiled.or_else(|| self.context.last_source().ok()).unwrap_or_default()
+    }
+
+    /// Names and types of the session's variables.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.context.variables_and_types()
+    }
+
     pub(crate) fn context(&mut self) -> &mut CommandContext {
         &mut self.context
     }
+}
+
+fn locked(sources: &Mutex<Sources>) -> MutexGuard<'_, Sources> {
+    sources.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Claims the cache of dependencies.
@@ -375,7 +481,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// What a part of a cell has given.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Executed {
     pub directive_text: Option<MimeBundle>,
     pub shown: Option<MimeBundle>,

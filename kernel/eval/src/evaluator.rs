@@ -3,9 +3,10 @@
 
 use crate::engine::Engine;
 use crate::frames::ToChild;
+use crate::known::Knowledge;
 use crate::link::Link;
 use crate::{builds, cell, report};
-use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator, Interrupter, RunTime};
+use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator, Interrupter, Known, RunTime};
 use dds_core::{Cx, Error, Kind, MimeBundle, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -54,6 +55,9 @@ pub struct RustEvaluator {
     starting: Option<Receiver<Result<Engine>>>,
     /// A cell waits for the start.
     wanted: Arc<AtomicBool>,
+    known: Arc<Knowledge>,
+    /// Number of the last cell.
+    cells: u64,
 }
 
 impl RustEvaluator {
@@ -81,6 +85,8 @@ impl RustEvaluator {
             engine: None,
             starting: None,
             wanted: Arc::default(),
+            known: Arc::default(),
+            cells: 0,
         };
         evaluator.begin_start()?;
         Ok(evaluator)
@@ -192,13 +198,15 @@ impl Evaluator for RustEvaluator {
         if parts.is_empty() {
             return Ok(None);
         }
-        self.guarded(cx, |engine, interrupted| {
+        self.cells = sink.cell().unwrap_or(self.cells + 1);
+        let source = report::Source::new(format!("cell [{}]", self.cells), code);
+        let result = self.guarded(cx, |engine, interrupted| {
             let mut value: Option<MimeBundle> = None;
             for part in &parts {
                 if interrupted() {
                     return Err(report::interrupted(true));
                 }
-                let done = engine.execute(part, code, sink, interrupted)?;
+                let done = engine.execute(part, &source, sink, interrupted)?;
                 if let Some(shown) = &done.shown {
                     sink.display(shown);
                 }
@@ -210,17 +218,53 @@ impl Evaluator for RustEvaluator {
                 }
             }
             Ok(value)
-        })
+        });
+        if result.is_ok() {
+            self.known.learn(code);
+        }
+        match &self.engine {
+            Some(engine) => self.known.set_variables(engine.variables()),
+            None => self.known.set_variables(std::iter::empty()),
+        }
+        result
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
-        let Some(engine) = self.ready_engine() else { return Completions::default() };
-        catch_unwind(AssertUnwindSafe(|| engine.complete(code, cursor))).unwrap_or_default()
+        let Some(engine) = self.ready_engine() else { return self.known.complete(code, cursor) };
+        let found = catch_unwind(AssertUnwindSafe(|| engine.complete(code, cursor))).unwrap_or_default();
+        if found.items.is_empty() {
+            return self.known.complete(code, cursor);
+        }
+        self.known.remember_completions(code, cursor, &found);
+        found
     }
 
     fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        let engine = self.ready_engine()?;
-        catch_unwind(AssertUnwindSafe(|| engine.inspect(code, cursor))).ok().flatten()
+        let Some(engine) = self.ready_engine() else { return self.known.inspect(code, cursor) };
+        let found = catch_unwind(AssertUnwindSafe(|| engine.inspect(code, cursor))).ok().flatten();
+        match found {
+            Some(found) => {
+                self.known.remember_inspection(code, cursor, &found);
+                Some(found)
+            }
+            None => self.known.inspect(code, cursor),
+        }
+    }
+
+    fn known(&self) -> Option<Arc<dyn Known>> {
+        Some(Arc::clone(&self.known) as Arc<dyn Known>)
+    }
+
+    fn idle(&mut self) -> bool {
+        let Some(wanted) = self.known.wanted() else { return false };
+        // Only when the analysis is loaded: loading it takes seconds, in which no cell could run.
+        let Some(engine) = self.ready_engine().filter(|engine| engine.analysis_is_warm()) else {
+            return false;
+        };
+        let at = wanted.code.chars().count();
+        let found = catch_unwind(AssertUnwindSafe(|| engine.complete(&wanted.code, at))).unwrap_or_default();
+        self.known.provide(wanted, &found);
+        true
     }
 
     fn display_text(&mut self, expr: &str, cx: &Cx) -> Result<String, CellError> {

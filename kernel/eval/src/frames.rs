@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest payload of one frame, in bytes; below the default send buffer of a local socket.
 pub(crate) const MAX_PAYLOAD: usize = 32 * 1024;
+/// Most functions read of a panic's stack.
+const MAX_FRAMES: usize = 128;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ToChild {
@@ -86,6 +88,15 @@ pub(crate) struct Panic {
     pub column: usize,
     pub thread: String,
     pub message: String,
+    /// What was being called, innermost first.
+    pub frames: Vec<Frame>,
+}
+
+/// A call on the stack of a panic: where in which file's code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub module: PathBuf,
+    pub offset: u64,
 }
 
 /// How the process that runs cells ended.
@@ -246,23 +257,36 @@ impl Question {
 
 impl Panic {
     /// Fields parted by NUL, the message last; the hook of [`crate::prelude`] writes the same.
+    /// Frames are lines of an offset (in hex), a tab, and a path.
     fn encode(&self) -> Vec<u8> {
-        let Self { main, file, line, column, thread, message } = self;
+        let Self { main, file, line, column, thread, message, frames } = self;
         let thread = thread.replace('\0', " ");
-        format!("{}\0{file}\0{line}\0{column}\0{thread}\0{message}", u8::from(*main)).into_bytes()
+        let frames: String = frames
+            .iter()
+            .map(|Frame { module, offset }| format!("{offset:x}\t{}\n", module.display()))
+            .collect();
+        format!("{}\0{file}\0{line}\0{column}\0{thread}\0{frames}\0{message}", u8::from(*main)).into_bytes()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
-        let mut fields = text.splitn(6, '\0');
+        let mut fields = text.splitn(7, '\0');
         Some(Panic {
             main: fields.next()? == "1",
             file: fields.next()?.to_owned(),
             line: fields.next()?.parse().ok()?,
             column: fields.next()?.parse().ok()?,
             thread: fields.next()?.to_owned(),
+            frames: fields.next()?.lines().filter_map(Frame::decode).take(MAX_FRAMES).collect(),
             message: fields.next()?.to_owned(),
         })
+    }
+}
+
+impl Frame {
+    fn decode(line: &str) -> Option<Self> {
+        let (offset, module) = line.split_once('\t')?;
+        Some(Self { module: module.into(), offset: u64::from_str_radix(offset, 16).ok()? })
     }
 }
 
@@ -338,6 +362,10 @@ mod tests {
                 column: 3,
                 thread: "worker".into(),
                 message: "a\0b\nc".into(),
+                frames: vec![
+                    Frame { module: "/tmp/a b.so".into(), offset: 0xabc },
+                    Frame { module: "/tmp/c.so".into(), offset: 0 },
+                ],
             }),
             death(Cause::Exit(-1)),
             death(Cause::Signal(11)),

@@ -2,10 +2,13 @@
 //!
 //! Cursors come and go in characters, the analysis counts bytes.
 
+mod docs;
+
 use crate::cell::{byte_offset, char_offset, rust_only};
 use crate::engine::Engine;
 use dds_core::MimeBundle;
 use dds_core::eval::{Completion, Completions};
+use dds_core::lex::in_text;
 use dds_core::mime::escape_html;
 
 /// Most completions offered.
@@ -17,6 +20,9 @@ impl Engine {
     pub(crate) fn complete(&mut self, code: &str, cursor: usize) -> Completions {
         let rust = rust_only(code);
         let at = byte_offset(code, cursor);
+        if in_text(&rust, at) || self.is_directive(&rust, at) {
+            return Completions::default();
+        }
         let found = match self.context().completions(&rust, at) {
             Ok(found) => found,
             Err(error) => {
@@ -46,21 +52,29 @@ impl Engine {
 
     pub(crate) fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
         let rust = rust_only(code);
-        let (start, end) = word_at(&rust, byte_offset(code, cursor))?;
+        let at = byte_offset(code, cursor);
+        if in_text(&rust, at) {
+            return None;
+        }
+        let (start, end) = word_at(&rust, at)?;
         let word = rust.get(start..end)?.to_owned();
         let variable = self.variable_type(&rust, start, &word);
         let documentation = self.documentation(&rust, start, end);
         match (variable, documentation) {
             (Some(kind), Some((text, html))) if !text.contains(&kind) => {
-                Some(MimeBundle::text(format!("{word}: {kind}\n\n{text}")).with(
-                    "text/html",
-                    format!("<pre>{}</pre>{html}", escape_html(&format!("{word}: {kind}"))),
-                ))
+                let head = escape_html(&format!("{word}: {kind}"));
+                Some(docs::bundle(&format!("<pre><code class=\"language-rust\">{head}</code></pre>\n{html}")))
             }
-            (_, Some((text, html))) => Some(MimeBundle::text(text).with("text/html", html)),
-            (Some(kind), None) => Some(MimeBundle::text(format!("{word}: {kind}"))),
+            (_, Some((_, html))) => Some(docs::bundle(&html)),
+            (Some(kind), None) => Some(documented(&format!("{word}: {kind}"), "")),
             (None, None) => None,
         }
+    }
+
+    /// Whether a directive's own name is typed at `at`; those are known without the analysis.
+    fn is_directive(&self, rust: &str, at: usize) -> bool {
+        let line = rust.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or("").trim_start();
+        line.starts_with(':') && !line.starts_with("::")
     }
 
     /// The type of a variable of the session, unless the name is a field or method of something.
@@ -89,6 +103,15 @@ impl Engine {
     }
 }
 
+/// A signature and Markdown about it.
+pub(crate) fn documented(signature: &str, docs: &str) -> MimeBundle {
+    let between = if docs.is_empty() { "" } else { "\n\n" };
+    let html = if docs.is_empty() { String::new() } else { format!("<p>{}</p>", escape_html(docs)) };
+    MimeBundle::text(format!("{signature}{between}{docs}"))
+        .with("text/html", format!("<pre>{}</pre>{html}", escape_html(signature)))
+        .with("text/markdown", format!("```rust\n{signature}\n```{between}{docs}"))
+}
+
 /// What to insert, and what to show beside it. The analysis offers calls with the names of the
 /// parameters for arguments, which would have to be deleted again.
 fn name_and_signature(code: &str, label: &str) -> (String, String) {
@@ -107,12 +130,12 @@ fn is_ours(text: &str) -> bool {
     text.contains("evcxr") || text.contains("DdsShow")
 }
 
-fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
 /// The name that touches byte `at`, or, right behind an opening bracket, the one before it.
-fn word_at(text: &str, at: usize) -> Option<(usize, usize)> {
+pub(crate) fn word_at(text: &str, at: usize) -> Option<(usize, usize)> {
     let before = text.get(..at)?;
     let at = if !before.ends_with(is_word)
         && before.ends_with(['(', '!'])
@@ -129,7 +152,7 @@ fn word_at(text: &str, at: usize) -> Option<(usize, usize)> {
 }
 
 /// Where the path or chain of fields begins of which the name at `start` is the last part.
-fn path_start(text: &str, start: usize) -> usize {
+pub(crate) fn path_start(text: &str, start: usize) -> usize {
     let head = text.get(..start).unwrap_or("");
     head.trim_end_matches(|c| is_word(c) || c == '.' || c == ':').len()
 }

@@ -11,13 +11,18 @@ mod builds;
 mod cell;
 pub mod child;
 mod compile;
+mod directives;
 mod engine;
 mod evaluator;
 mod frames;
+mod known;
 mod language;
 mod link;
+mod memory;
 mod output;
+mod parse;
 mod prelude;
+mod progress;
 mod report;
 mod runtime;
 mod socket;
@@ -28,6 +33,7 @@ pub use compile::{
     CacheSizes, caches, original_path, prune, prune_dependencies, restore_environment, stand_between,
 };
 pub use evaluator::{EvalOptions, RustEvaluator};
+pub use runtime::{runtime_folder, runtime_source};
 
 /// Takes over the process if it was started for one of this crate's purposes: in cargo's place,
 /// as the child that runs cells, or as the wrapper around rustc that evcxr's

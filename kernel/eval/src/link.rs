@@ -40,8 +40,12 @@ pub(crate) struct Report {
     pub stderr_tail: String,
 }
 
+/// Puts a panic on a thread of the user's into words.
+pub(crate) type TellPanic = Box<dyn Fn(&Panic) -> String + Send>;
+
 #[derive(Default)]
 struct State {
+    tell_panic: Option<TellPanic>,
     sink: Option<Arc<dyn CellSink>>,
     /// Between [`Link::begin`] and [`Link::end`].
     cell_runs: bool,
@@ -118,6 +122,16 @@ impl Link {
         state.report = Report::default();
         drop(state);
         self.tell(&ToChild::Begin);
+    }
+
+    /// Where the output of the running cell goes.
+    pub(crate) fn sink(&self) -> Option<Arc<dyn CellSink>> {
+        self.shared.lock().sink.clone()
+    }
+
+    /// How panics of threads are told from now on. Called with a lock of the link held.
+    pub(crate) fn tell_panics(&self, tell: TellPanic) {
+        self.shared.lock().tell_panic = Some(tell);
     }
 
     /// A cell has ended: waits for the rest of its output and returns what happened. Threads that
@@ -364,7 +378,8 @@ impl State {
             }
             FromChild::Panic(panic) if panic.main => report.panic = Some(panic),
             FromChild::Panic(panic) => {
-                out.push(sink, Show::Text(Stream::Stderr, crate::report::thread_panic(&panic)));
+                let told = self.tell_panic.as_ref().map(|tell| tell(&panic)).unwrap_or_default();
+                out.push(sink, Show::Text(Stream::Stderr, told));
             }
             FromChild::Panicked => report.panicked = true,
             FromChild::EarlyReturn => report.early_return = true,

@@ -24,6 +24,9 @@ pub(crate) const VALUE_MIME: &str = "application/x.dds.value";
 /// MIME type under which [`crate::RustEvaluator`] asks for the text of an expression.
 pub(crate) const TEXT_MIME: &str = "application/x.dds.text";
 
+/// The method by which a value shows itself.
+pub(crate) const METHOD: &str = "evcxr_display";
+
 /// `evcxr_display` for whatever is `Debug`. A method of the type itself wins over it.
 pub(crate) const FALLBACK: &str = r#"
 pub trait DdsShow { fn evcxr_display(&self); }
@@ -105,16 +108,13 @@ pub(crate) fn brings_own_display(code: &str) -> bool {
 }
 
 /// Rust code that reports the `Display` text of `expression` under [`TEXT_MIME`]. The expression
-/// stands alone on line [`TEXT_LINE`].
+/// stands on lines of its own, by which errors in it are found.
 pub(crate) fn text_of(expression: &str) -> String {
     format!(
         "{{ let text = format!(\"{{}}\", &(\n{expression}\n));\n\
          println!(\"EVCXR_BEGIN_CONTENT {TEXT_MIME}\\n{{text}}\\nEVCXR_END_CONTENT\"); }};"
     )
 }
-
-/// 1-based line of the expression in [`text_of`].
-pub(crate) const TEXT_LINE: usize = 2;
 
 #[cfg(test)]
 mod tests {

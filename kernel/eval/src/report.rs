@@ -1,20 +1,29 @@
 //! Failures in the user's words: their own lines with carets, the compiler's code and help; where
 //! a panic happened; which signal ended a cell. Never a line of generated code.
 
+mod advice;
 mod compile;
+mod diagnostic;
+mod keep;
 mod panic;
+mod snippet;
+mod sources;
+mod symbols;
 
-pub(crate) use compile::compile_error;
-pub(crate) use panic::{Sources, panic_error, thread_panic};
+pub(crate) use compile::{Scene, compile_error};
+pub(crate) use keep::unkept;
+pub(crate) use panic::{panic_error, side_panic};
+pub(crate) use sources::{End, Source, Sources};
 
 use crate::frames::{Cause, Death, Panic};
 use dds_core::Error;
 use dds_core::eval::CellError;
-use std::ops::Range;
 
 pub(crate) const RED: &str = "\x1b[1;31m";
 pub(crate) const BLUE: &str = "\x1b[1;34m";
 pub(crate) const CYAN: &str = "\x1b[1;36m";
+pub(crate) const GREEN: &str = "\x1b[1;32m";
+pub(crate) const BOLD: &str = "\x1b[1m";
 pub(crate) const RESET: &str = "\x1b[0m";
 
 /// An error of the crates' common type, as a cell's failure.
@@ -136,19 +145,11 @@ fn signal_name(number: i32) -> &'static str {
     }
 }
 
-/// A line of the user's with its number.
-pub(crate) fn source_line(number: usize, line: &str) -> String {
-    format!("{BLUE}{number} |{RESET} {line}")
-}
-
-/// What stands below it: a stretch of it, in characters, underlined with `sign`, and a label.
-pub(crate) fn underline(number: usize, line: &str, at: Range<usize>, sign: char, label: &str) -> String {
-    let gutter = " ".repeat(number.to_string().len());
-    // Tabs stay tabs under tabs, so that the marks stand right at any tab width.
-    let indent: String = line.chars().take(at.start).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let end = at.end.min(line.chars().count().max(at.start + 1));
-    let marks = sign.to_string().repeat(end.saturating_sub(at.start).max(1));
-    let colour = if sign == '^' { RED } else { BLUE };
-    let label = if label.is_empty() { String::new() } else { format!(" {label}") };
-    format!("{BLUE}{gutter} |{RESET} {indent}{colour}{marks}{label}{RESET}")
+#[cfg(test)]
+pub(crate) fn text_of(lines: &[String]) -> String {
+    let mut text = lines.join("\n");
+    for colour in [RED, BLUE, CYAN, GREEN, BOLD, RESET] {
+        text = text.replace(colour, "");
+    }
+    text
 }

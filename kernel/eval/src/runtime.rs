@@ -14,6 +14,18 @@ const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runtime_sourc
 /// Present in a folder that was written to its end.
 const MARK: &str = ".complete";
 
+/// The source of the crate: paths below its `src/`, and texts. For programs that are made of cells.
+pub fn runtime_source() -> &'static [(&'static str, &'static str)] {
+    FILES
+}
+
+/// Whether this version's crate lies below `cache`, ready to be built; its folder there.
+pub fn runtime_folder(cache: &Path) -> (PathBuf, bool) {
+    let folder = cache.join("rt").join(digest());
+    let there = folder.join(MARK).is_file();
+    (folder, there)
+}
+
 /// Writes the crate below `cache`, unless it is there, and returns its folder.
 pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
     let parent = cache.join("rt");

@@ -2,7 +2,7 @@
 //! role, so there is no test harness: `main` dispatches, then runs the tests below one by one.
 //!
 //! `cargo test -p dds-eval --test cells -- NAME` runs those whose name contains NAME; `measure`
-//! prints how long cells take and tests nothing. With `DDS_QUICK_TESTS` set the cells are left out:
+//! prints how long cells take and `show FILE` what the cells of a file show; they test nothing. With `DDS_QUICK_TESTS` set the cells are left out:
 //! every one of them goes through rustc.
 
 mod cells {
@@ -15,6 +15,7 @@ mod cells {
     pub mod language;
     pub mod lifetime;
     pub mod output;
+    pub mod show;
     pub mod stage;
     pub mod state;
     pub mod widgets;
@@ -35,6 +36,11 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     if wanted.iter().any(|name| name == "measure") {
         return cells::bench::run();
+    }
+    if let [show, file, ..] = wanted.as_slice()
+        && show == "show"
+    {
+        return cells::show::run(file);
     }
     if wanted.is_empty() && std::env::var_os("DDS_QUICK_TESTS").is_some() {
         println!("left out: cells through rustc (DDS_QUICK_TESTS is set)");

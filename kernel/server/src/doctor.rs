@@ -27,6 +27,7 @@ pub fn run(_: &rq::Doctor, config: &Config, env: Env<'_>, cx: &Cx) -> Result<Out
         cx.items(name, number, work.len());
         all.extend(check());
     }
+    all.push(checks::runtime(config));
     for place in cache::places(config) {
         let held = cache::held(&place, &cx.cancel)?;
         let limit = place.limit.map(|l| format!(", limit {}", bytes(l))).unwrap_or_default();

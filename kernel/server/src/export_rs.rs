@@ -47,8 +47,9 @@ pub fn run(r: &rq::ExportRs, cx: &Cx) -> Result<Outcome> {
     let project = Project::of(&name, &r.notebook, &read);
     let dir = cx.absolute(&r.dir);
     let files = project.write(&dir, r.force)?;
+    let own = |f: &&String| !f.starts_with("dds/src/");
     let mut lines: Vec<String> =
-        files.iter().map(|f| format!("{}/{f}", r.dir.trim_end_matches('/'))).collect();
+        files.iter().filter(own).map(|f| format!("{}/{f}", r.dir.trim_end_matches('/'))).collect();
     lines.extend(read.left_out.iter().map(|why| format!("left out: {why}")));
     let summary = format!(
         "{}: {}, {} and {} from {}",

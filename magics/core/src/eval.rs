@@ -14,6 +14,10 @@ pub enum Stream {
 
 /// Where a running cell's output goes, while it runs.
 pub trait CellSink: Send + Sync {
+    /// The number that the front end shows beside the cell; messages name the cell by it.
+    fn cell(&self) -> Option<u64> {
+        None
+    }
     fn stream(&self, stream: Stream, text: &str);
     fn display(&self, bundle: &MimeBundle);
     /// Shows `bundle` under `display_id`, or with `update` replaces what is shown under it.
@@ -149,6 +153,12 @@ pub trait Evaluator: Send {
     /// Answers from what is known while the evaluator is busy; none when it keeps no such knowledge.
     fn known(&self) -> Option<Arc<dyn Known>> {
         None
+    }
+
+    /// Does a short piece of work that makes later answers better, while the user does nothing.
+    /// True when there is more to do.
+    fn idle(&mut self) -> bool {
+        false
     }
 
     /// The way of comm messages into the cells; none when cells cannot have comms.

@@ -64,6 +64,58 @@ pub fn is_complete(code: &str) -> Completeness {
     Scan::of(code).completeness(code)
 }
 
+/// What keeps `code` from being complete, and the bytes of the text that began it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenEnd {
+    /// A bracket without its partner.
+    Bracket(std::ops::Range<usize>),
+    /// A string, character or comment that runs to the end.
+    Text(std::ops::Range<usize>),
+    /// The last token: something must follow it.
+    After(std::ops::Range<usize>),
+}
+
+/// Why [`is_complete`] says that more Rust must follow, if it does.
+pub fn open_end(code: &str) -> Option<OpenEnd> {
+    let scan = Scan::of(code);
+    if scan.invalid || scan.command_open {
+        return None;
+    }
+    if let Some(start) = scan.unclosed {
+        return Some(OpenEnd::Text(start..code.len()));
+    }
+    if let Some(open) = scan.open.last() {
+        return Some(OpenEnd::Bracket(open.at..open.at + 1));
+    }
+    let incomplete = matches!(scan.completeness(code), Completeness::Incomplete { .. });
+    (incomplete && !scan.last_token.is_empty()).then_some(OpenEnd::After(scan.last_token))
+}
+
+/// Whether byte `at` is inside a string, character or comment, where no names are.
+pub fn in_text(code: &str, at: usize) -> bool {
+    let mut from = 0;
+    while let Some((token, end)) = next_token(code, from) {
+        if from >= at {
+            return false;
+        }
+        let text = code.get(from..end).unwrap_or("");
+        let inside = match token {
+            // A line's comment goes on behind its last character.
+            Token::Comment { .. } => at < end || text.starts_with("//") || !text.ends_with("*/"),
+            Token::Literal { closed } => {
+                let lifetime = text.starts_with('\'') && !text.ends_with('\'');
+                !lifetime && (at < end || !closed)
+            }
+            _ => false,
+        };
+        if inside && at <= end {
+            return true;
+        }
+        from = end;
+    }
+    false
+}
+
 /// Whether the last thing in `code` is an expression with neither semicolon nor block at its end,
 /// so that its value is the value of the whole.
 pub fn ends_in_expression(code: &str) -> bool {
@@ -99,6 +151,8 @@ enum Needs {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     bracket: u8,
+    /// Where it stands.
+    at: usize,
     /// Indentation of the line that opened it.
     indent: usize,
     /// Whether it is the `[` of an attribute.
@@ -116,8 +170,10 @@ struct Scan {
     indent: usize,
     after_hash: bool,
     invalid: bool,
-    /// A string or comment runs to the end of the text.
-    unclosed: bool,
+    /// Where a string or comment begins that runs to the end of the text.
+    unclosed: Option<usize>,
+    /// The last token that is neither space nor comment.
+    last_token: std::ops::Range<usize>,
     /// A command line ends in a backslash, or a `%%` body may go on.
     command_open: bool,
 }
@@ -133,7 +189,8 @@ impl Scan {
             indent: 0,
             after_hash: false,
             invalid: false,
-            unclosed: false,
+            unclosed: None,
+            last_token: 0..0,
             command_open: false,
         };
         let mut at = scan.line(code, 0);
@@ -144,13 +201,18 @@ impl Scan {
                     continue;
                 }
                 Token::Space | Token::Comment { closed: true } => {}
-                Token::Comment { closed: false } => scan.unclosed = true,
+                Token::Comment { closed: false } => scan.unclosed = Some(at),
                 Token::Literal { closed } => {
-                    scan.unclosed |= !closed;
+                    if !closed {
+                        scan.unclosed = Some(at);
+                    }
                     scan.word("");
                 }
                 Token::Word => scan.word(code.get(at..end).unwrap_or("")),
                 Token::Punctuation(byte) => scan.punctuation(byte, code, at),
+            }
+            if !matches!(token, Token::Space | Token::Comment { .. }) {
+                scan.last_token = at..end;
             }
             scan.lines_inside(code, at, end);
             at = end;
@@ -284,7 +346,7 @@ impl Scan {
                 if self.open.is_empty() && !attribute {
                     self.begun = true;
                 }
-                self.open.push(Open { bracket: byte, indent: self.indent, attribute });
+                self.open.push(Open { bracket: byte, at, indent: self.indent, attribute });
             }
             b')' | b']' | b'}' => self.close(byte),
             _ if !self.open.is_empty() => {}
@@ -332,7 +394,7 @@ impl Scan {
         if self.invalid {
             return Completeness::Invalid;
         }
-        if self.unclosed {
+        if self.unclosed.is_some() {
             return Completeness::Incomplete { indent: 0 };
         }
         if let Some(open) = self.open.last() {

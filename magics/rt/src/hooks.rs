@@ -35,12 +35,13 @@ pub extern "C" fn dds_prelude_install(socket: i32) {
         let callback = IN_CALLBACK.get().is_some_and(|ask| ask());
         let name = if callback { "callback" } else { thread.name().unwrap_or("<unnamed>") };
         let frame = format!(
-            "P{}\0{}\0{}\0{}\0{}\0{}",
+            "P{}\0{}\0{}\0{}\0{}\0{}\0{}",
             (thread.id() == home && !callback) as u8,
             file,
             line,
             column,
             name.replace('\0', " "),
+            calls(),
             message
         );
         use std::io::Write;
@@ -49,6 +50,59 @@ pub extern "C" fn dds_prelude_install(socket: i32) {
         let mut socket = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(socket) });
         let _ = socket.write(frame.as_bytes());
     }));
+}
+
+/// The calls that led to the panic: lines of an offset, a tab and a file. (The standard library's
+/// own backtrace knows no code that is loaded after its first use.)
+fn calls() -> String {
+    use std::ffi::{CStr, c_char, c_int, c_void};
+    const MOST: usize = 256;
+    #[repr(C)]
+    struct Found {
+        file: *const c_char,
+        base: usize,
+        name: *const c_char,
+        at: usize,
+    }
+    unsafe extern "C" {
+        fn _Unwind_Backtrace(
+            step: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+            with: *mut c_void,
+        ) -> c_int;
+        fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+        fn dladdr(address: usize, found: *mut Found) -> c_int;
+    }
+    extern "C" fn step(frame: *mut c_void, with: *mut c_void) -> c_int {
+        // SAFETY: `with` is the vector of the caller below, who waits; `frame` is the unwinder's.
+        let (calls, address) = unsafe { (&mut *with.cast::<Vec<usize>>(), _Unwind_GetIP(frame)) };
+        // A return address is behind the call.
+        calls.push(address.saturating_sub(1));
+        // Anything but 0 ends the walk.
+        if calls.len() < MOST { 0 } else { 5 }
+    }
+    let mut calls: Vec<usize> = Vec::with_capacity(MOST);
+    // SAFETY: the callback gets the vector for the time of this call.
+    unsafe { _Unwind_Backtrace(step, (&raw mut calls).cast()) };
+    let mut out = String::new();
+    for call in calls {
+        let mut found = Found { file: std::ptr::null(), base: 0, name: std::ptr::null(), at: 0 };
+        // SAFETY: it takes any address, and fills in what it finds.
+        if unsafe { dladdr(call, &raw mut found) } == 0 || found.file.is_null() {
+            continue;
+        }
+        // SAFETY: the loader's name of a library that is loaded.
+        let file = unsafe { CStr::from_ptr(found.file) }.to_string_lossy();
+        let system = ["/libstd-", "/libc.so", "/libgcc_s"].iter().any(|name| file.contains(name));
+        if system || !file.ends_with(".so") || file.contains('\n') {
+            continue;
+        }
+        let line = format!("{:x}\t{file}\n", call.wrapping_sub(found.base));
+        if out.len() + line.len() > 12_000 {
+            break;
+        }
+        out.push_str(&line);
+    }
+    out
 }
 
 /// Calls back while no other thread is in the middle of printing, with nothing left in buffers.

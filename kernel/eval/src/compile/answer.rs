@@ -1,6 +1,6 @@
 //! The role in cargo's place: from the question to the answer.
 
-use super::deps::Built;
+use super::deps::{Built, Progress};
 use super::digest::Key;
 use super::layout::write_whole;
 use super::plan::{self, Manifest, Plan};
@@ -13,6 +13,7 @@ use super::toolchain::Toolchain;
 use super::tools::{self, Tools};
 use super::{cells, deps, predict, rustc};
 use serde_json::Value;
+use std::cell::LazyCell;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -89,7 +90,8 @@ fn build(request: &Request, emit: Emit) -> io::Result<i32> {
         Manifest::read(&manifest).ok_or_else(|| io::Error::other("an unknown form of manifest"))?;
     let toolchain = request.toolchain()?;
     let folder = plan::folder(request, &toolchain, &manifest);
-    let plan = match deps::plan(request, &toolchain, &manifest, &folder)? {
+    let progress = LazyCell::new(|| Progress::to(&request.session.progress()));
+    let plan = match deps::plan(request, &toolchain, &manifest, &folder, &|line| progress.tell(line))? {
         Built::Plan(plan) => plan,
         Built::Failed { code, stdout, stderr } => {
             write_out(&stdout, &stderr)?;

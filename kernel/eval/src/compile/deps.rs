@@ -5,7 +5,7 @@ use super::plan::{Manifest, Plan};
 use super::record::{self, Record};
 use super::request::Request;
 use super::toolchain::Toolchain;
-use super::{layout, lock, stand};
+use super::{layout, lock};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,7 @@ pub(super) fn plan(
     toolchain: &Toolchain,
     manifest: &Manifest,
     folder: &Path,
+    progress: &dyn Fn(&[u8]),
 ) -> io::Result<Built> {
     if let Some(plan) = Plan::load(folder) {
         return Ok(Built::Plan(plan));
@@ -38,10 +39,16 @@ pub(super) fn plan(
     if let Some(plan) = Plan::load(folder) {
         return Ok(Built::Plan(plan));
     }
-    build(request, toolchain, manifest, folder)
+    build(request, toolchain, manifest, folder, progress)
 }
 
-fn build(request: &Request, toolchain: &Toolchain, manifest: &Manifest, folder: &Path) -> io::Result<Built> {
+fn build(
+    request: &Request,
+    toolchain: &Toolchain,
+    manifest: &Manifest,
+    folder: &Path,
+    progress: &dyn Fn(&[u8]),
+) -> io::Result<Built> {
     layout::write_whole(&folder.join("Cargo.toml"), manifest.of_plan().as_bytes())?;
     // A new time, so that cargo tells the recorder how it is compiled.
     layout::write_whole(&folder.join("src/lib.rs"), b"")?;
@@ -51,10 +58,9 @@ fn build(request: &Request, toolchain: &Toolchain, manifest: &Manifest, folder: 
         let _ = std::fs::copy(request.folder.join("Cargo.lock"), &lock_file);
     }
     let note = folder.join("record.json");
-    let progress = Progress::to(&request.session.progress());
-    let mut ran = run(request, toolchain, folder, &note, true, &progress)?;
+    let mut ran = run(request, toolchain, folder, &note, true, progress)?;
     if !ran.status.success() && !request.offline && ran.not_even_started() {
-        ran = run(request, toolchain, folder, &note, false, &progress)?;
+        ran = run(request, toolchain, folder, &note, false, progress)?;
     }
     if !ran.status.success() {
         let code = ran.status.code().unwrap_or(1);
@@ -88,9 +94,9 @@ fn run(
     folder: &Path,
     note: &Path,
     offline: bool,
-    progress: &Progress,
+    progress: &dyn Fn(&[u8]),
 ) -> io::Result<Ran> {
-    let recorder = stand::recorder().ok_or_else(|| io::Error::other("no recorder"))?;
+    let recorder = request.recorder.as_ref().ok_or_else(|| io::Error::other("no recorder"))?;
     let target = layout::deps(&request.cache).join(&toolchain.id).join("target");
     let mut cargo = request.cargo();
     if offline {
@@ -110,7 +116,7 @@ fn run(
 }
 
 /// Runs to the end, telling the lines of standard error on the way.
-fn capture(command: &mut Command, progress: &Progress) -> io::Result<Ran> {
+fn capture(command: &mut Command, progress: &dyn Fn(&[u8])) -> io::Result<Ran> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take();
     let reader = std::thread::spawn(move || {
@@ -122,7 +128,7 @@ fn capture(command: &mut Command, progress: &Progress) -> io::Result<Ran> {
         let mut lines = BufReader::new(err);
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line)? > 0 {
-            progress.tell(&line);
+            progress(&line);
             stderr.append(&mut line);
         }
     }
@@ -131,10 +137,10 @@ fn capture(command: &mut Command, progress: &Progress) -> io::Result<Ran> {
 }
 
 /// Where the session listens, if it does.
-struct Progress(Option<UnixDatagram>);
+pub(super) struct Progress(Option<UnixDatagram>);
 
 impl Progress {
-    fn to(path: &Path) -> Self {
+    pub(super) fn to(path: &Path) -> Self {
         let socket = UnixDatagram::unbound().and_then(|socket| {
             socket.connect(path)?;
             socket.set_nonblocking(true)?;
@@ -143,7 +149,7 @@ impl Progress {
         Self(socket.ok())
     }
 
-    fn tell(&self, line: &[u8]) {
+    pub(super) fn tell(&self, line: &[u8]) {
         if let Some(socket) = &self.0 {
             // Progress that nobody takes is lost, and should be.
             let _ = socket.send(line);

@@ -20,7 +20,11 @@ const PLAIN: [&str; 34] = [
 /// Words of messages that speak of the code around.
 const OF_SURROUNDINGS: [&str; 4] = ["closure", "evcxr", "catch_unwind", "`?`"];
 /// Lines of generated code in which two attempts at one cell may differ.
-const GENERATED: [&str; 15] = [
+const GENERATED: [&str; 19] = [
+    "(",
+    ").evcxr_display();",
+    ").evcxr_display().dds_show();",
+    ")));",
     "match std::panic::catch_unwind(",
     "  std::panic::AssertUnwindSafe(||{",
     "})) { ",
@@ -60,6 +64,9 @@ const MORE_STARTS: [&str; 7] = [
     "                }",
     "            }",
 ];
+
+/// evcxr's second way of showing a value: from the first of these lines to the second.
+const SHOWING: [&str; 2] = ["fn evcxr_send_text_plain", "evcxr_send_text_plain(&format!("];
 
 /// The last failure of a session.
 pub(super) struct Failures {
@@ -132,24 +139,24 @@ struct Moved {
 
 impl Moved {
     fn between(old: &str, new: &str) -> Option<Self> {
-        let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+        let (old, new) = (marked(old), marked(new));
         let mut to = Vec::with_capacity(old.len());
         let mut next = 0;
-        for line in &old {
-            if is_generated(line) {
+        for (line, generated) in &old {
+            if *generated {
                 to.push(None);
                 continue;
             }
-            while new.get(next).is_some_and(|line| is_generated(line)) {
+            while new.get(next).is_some_and(|(_, generated)| *generated) {
                 next += 1;
             }
-            if new.get(next)? != line {
+            if new.get(next)?.0 != *line {
                 return None;
             }
             next += 1;
             to.push(u64::try_from(next).ok());
         }
-        new.get(next..)?.iter().all(|line| is_generated(line)).then_some(Self { to })
+        new.get(next..)?.iter().all(|(_, generated)| *generated).then_some(Self { to })
     }
 
     /// Moves the message's lines; `None` if it is not sure to be the same.
@@ -196,6 +203,20 @@ impl Moved {
     }
 }
 
+/// Lines, and whether they are generated.
+fn marked(text: &str) -> Vec<(&str, bool)> {
+    let [begin, end] = SHOWING;
+    let mut showing = false;
+    text.lines()
+        .map(|line| {
+            showing |= line.starts_with(begin);
+            let generated = showing || is_generated(line);
+            showing &= !line.contains(end);
+            (line, generated)
+        })
+        .collect()
+}
+
 fn is_generated(line: &str) -> bool {
     GENERATED.contains(&line)
         || GENERATED_STARTS.iter().chain(&MORE_STARTS).any(|start| line.starts_with(start))
@@ -234,6 +255,17 @@ mod tests {
         let moved = again(&[error("E0308", 4, "expected"), summary.clone()], BARE).unwrap();
         assert_eq!(moved, [error("E0308", 3, "expected"), summary]);
         assert_eq!(again(&[error("E0308", 4, "")], CAUGHT).unwrap(), [error("E0308", 4, "")]);
+    }
+
+    #[test]
+    fn the_way_of_showing_a_value_does_not_matter() {
+        let first = "fn dds_cell(\n(\nmissing + 1\n).evcxr_display();\n}\n";
+        let second = "fn dds_cell(\nfn evcxr_send_text_plain(text: &str) {\n    use std::io;\n}\n\
+            evcxr_send_text_plain(&format!(\"{:?}\",&(\nmissing + 1\n)));\n}\n";
+        let moved = Moved::between(first, second).unwrap();
+        let mut message = error("E0425", 3, "not found in this scope");
+        moved.message(&mut message).unwrap();
+        assert_eq!(message["spans"][0]["line_start"], 6);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::layout::Session;
 use super::stand::{self, BUILD_ENV_VAR, LINKER_VAR};
 use super::toolchain::Toolchain;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Set by evcxr when it wants to wrap rustc itself, for dependencies as shared objects.
@@ -68,6 +68,11 @@ pub(super) struct Request {
     pub result: Option<PathBuf>,
     /// evcxr wants something done to every crate that only its own wrapper can do.
     pub needs_cargo: bool,
+    /// The link between cargo and rustc.
+    pub recorder: Option<PathBuf>,
+    /// The compiler, and its standard library as a shared object.
+    pub rustc: PathBuf,
+    pub libstd: PathBuf,
 }
 
 impl Request {
@@ -103,6 +108,12 @@ impl Request {
             linker: text(LINKER_VAR),
             result: std::env::var_os(RESULT_VAR).map(PathBuf::from),
             needs_cargo: std::env::var_os(FORCE_DYLIB_VAR).is_some() || rustflags.contains("time-passes"),
+            recorder: stand::recorder(),
+            rustc: std::env::var_os("RUSTC").map(PathBuf::from).unwrap_or_default(),
+            libstd: std::env::var(CORE_VAR)
+                .ok()
+                .and_then(|core| Some(PathBuf::from(core.split_once('=')?.1)))
+                .unwrap_or_default(),
             rustflags,
             cargo,
             words,
@@ -115,11 +126,7 @@ impl Request {
     }
 
     pub(super) fn toolchain(&self) -> std::io::Result<Toolchain> {
-        let missing = |name| std::io::Error::other(format!("{name} is not set"));
-        let rustc = std::env::var_os("RUSTC").ok_or_else(|| missing("RUSTC"))?;
-        let core = std::env::var(CORE_VAR).map_err(|_| missing(CORE_VAR))?;
-        let libstd = core.split_once('=').ok_or_else(|| missing(CORE_VAR))?.1;
-        Toolchain::of(Path::new(&rustc), Path::new(libstd))
+        Toolchain::of(&self.rustc, &self.libstd)
     }
 
     /// cargo, in the environment that it would have without us.
@@ -153,6 +160,7 @@ fn changes_builds(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn words_are_understood() {

@@ -151,17 +151,18 @@ mod tests {
 
     #[test]
     fn values_are_shown_in_full_where_the_crate_is_there() {
-        let shown = "(\nx\n).evcxr_display();\n";
         let with = prelude::code(true, Some(std::path::Path::new("/rt")));
-        let items = with.split_once('\n').unwrap().1.replace("::dds::show::linked();", "\n");
-        let full = Ordered::of(&format!("{items}{shown}"), false);
-        assert!(
-            full.text.contains("::dds::show::Value")
-                && full.text.ends_with(").evcxr_display().dds_show();\n")
-        );
-        assert_eq!(full.text.lines().count(), full.origin.len());
-        let plain = format!("{}{shown}", prelude::NO_FALLBACK);
-        assert_eq!(Ordered::of(&plain, false).text, plain);
+        let items: Vec<&str> = with.lines().filter(|line| line.contains("DdsShow")).collect();
+        let shown = |items: &[&str]| {
+            let code = code(items, &[], 1).replace("user();\n", "(\nx\n).evcxr_display();\n");
+            let ordered = Ordered::of(&code, false);
+            assert_eq!(ordered.text.lines().count(), code.lines().count());
+            ordered.text
+        };
+        let full = shown(&items);
+        assert!(full.contains("::dds::show::Value") && full.contains("\n).evcxr_display().dds_show();\n"));
+        let plain = shown(&[prelude::NO_FALLBACK]);
+        assert!(!plain.contains("dds_show") && plain.contains("\n).evcxr_display();\n"));
     }
 
     fn code(items: &[&str], variables: &[&str], number: u32) -> String {

@@ -48,6 +48,7 @@ pub fn stand_between(place: &Path, cache: &Path) -> io::Result<()> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("other threads are running"));
     }
+    crate::memory::share();
     let exe = std::env::current_exe()?;
     // Several versions of this program may be in use.
     let mut key = Key::new("tools");
@@ -94,7 +95,7 @@ pub(crate) fn cache() -> Option<PathBuf> {
     std::env::var_os(CACHE_VAR).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-fn link(exe: &Path, folder: &Path, name: &str) -> io::Result<()> {
+pub(super) fn link(exe: &Path, folder: &Path, name: &str) -> io::Result<()> {
     let link = folder.join(name);
     if std::fs::read_link(&link).is_ok_and(|target| target == exe) {
         return Ok(());

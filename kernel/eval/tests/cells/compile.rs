@@ -13,6 +13,8 @@ pub const TESTS: &[Test] = &[
     ("a_damaged_cache_is_no_harm", a_damaged_cache_is_no_harm),
     ("local_crates_are_watched", local_crates_are_watched),
     ("two_sessions_build_one_dependency_once", two_sessions_build_one_dependency_once),
+    ("crates_of_another_session_are_not_built_again", crates_of_another_session_are_not_built_again),
+    ("a_failing_cell_fails_alike_again", a_failing_cell_fails_alike_again),
     ("broken_dependencies_are_reported", broken_dependencies_are_reported),
     ("directives_of_the_compiler", directives_of_the_compiler),
     ("cells_see_no_trace_of_it", cells_see_no_trace_of_it),
@@ -115,23 +117,62 @@ fn write_crate(folder: &Path, name: &str, code: &str) {
 fn local_crates_are_watched(stage: &mut Stage) {
     let folder = stage.cwd.path().join("watched");
     write_crate(&folder, "watched", "pub fn n() -> i32 { 1 }");
-    assert_eq!(stage.value(":dep watched = { path = \"watched\" }\nwatched::n()"), "1");
+    let (value, record) = stage.run(":dep watched = { path = \"watched\" }\nwatched::n()");
+    assert_eq!(value.unwrap().unwrap().plain(), "1");
+    let told = format!("{:?}", record.all());
+    assert!(told.contains("Compiling watched v0.1.0 (1)") && told.contains("Compiled 1 crate."), "{told}");
     write_crate(&folder, "watched", "pub fn n() -> i32 { 22 }");
     assert_eq!(stage.value("watched::n()"), "22");
+}
+
+/// A crate with a build script that notes every compilation in the file returned.
+fn noting_crate(folder: &Path, name: &str) -> PathBuf {
+    write_crate(folder, name, "pub fn n() -> i32 { 3 }");
+    let note = folder.with_file_name(format!("{name}-built"));
+    let script = format!(
+        "use std::io::Write; fn main() {{ let mut f = std::fs::OpenOptions::new().append(true).create(true)\
+         .open({note:?}).unwrap(); f.write_all(b\"x\").unwrap(); println!(\"cargo::rerun-if-changed=src\"); }}"
+    );
+    std::fs::write(folder.join("build.rs"), script).unwrap();
+    note
+}
+
+fn crates_of_another_session_are_not_built_again(_: &mut Stage) {
+    let place = tempfile::tempdir().unwrap();
+    let (cache, folder) = (place.path().join("cache"), place.path().join("ahead"));
+    let note = noting_crate(&folder, "ahead");
+    let code = format!(":dep ahead = {{ path = {folder:?} }}\nahead::n()");
+    for told in ["Compiling ahead v0.1.0 (1)", ""] {
+        let (value, record) = Stage::with_cache(Some(&cache)).run(&code);
+        assert_eq!(value.unwrap().unwrap().plain(), "3");
+        let shown = format!("{:?}", record.all());
+        assert!(shown.contains(told) && (!told.is_empty() || record.all().is_empty()), "{shown}");
+    }
+    assert_eq!(std::fs::read_to_string(&note).unwrap(), "x");
+    assert!(dds_eval::caches(&cache).deps > 0);
+    assert!(dds_eval::prune(&cache, true).unwrap() > 0);
+    assert_eq!(dds_eval::caches(&cache).deps, 0);
+}
+
+fn a_failing_cell_fails_alike_again(stage: &mut Stage) {
+    let mut both = || ["missing + 1", "let ok = 1;\nlet bad: u8 = \"x\";"].map(|code| stage.error(code));
+    let (first, second) = (both(), both());
+    for (a, b) in first.iter().zip(&second) {
+        assert_eq!((&a.evalue, &a.traceback), (&b.evalue, &b.traceback));
+    }
+    assert!(plain(&first[0].traceback).contains("line 1, column 1"), "{first:?}");
+    assert!(plain(&first[1].traceback).contains("line 2, column 15"), "{first:?}");
+    // What was missing comes to be.
+    stage.error("later::n()");
+    write_crate(&stage.cwd.path().join("later"), "later", "pub fn n() -> i32 { 8 }");
+    assert_eq!(stage.value(":dep later = { path = \"later\" }\nlater::n()"), "8");
 }
 
 fn two_sessions_build_one_dependency_once(_: &mut Stage) {
     let place = tempfile::tempdir().unwrap();
     let cache = place.path().join("cache");
     let folder = place.path().join("shared");
-    // A build script that notes every compilation.
-    write_crate(&folder, "shared", "pub fn n() -> i32 { 3 }");
-    let note = place.path().join("built");
-    let script = format!(
-        "use std::io::Write; fn main() {{ let mut f = std::fs::OpenOptions::new().append(true).create(true)\
-         .open({note:?}).unwrap(); f.write_all(b\"x\").unwrap(); println!(\"cargo::rerun-if-changed=src\"); }}"
-    );
-    std::fs::write(folder.join("build.rs"), script).unwrap();
+    let note = noting_crate(&folder, "shared");
     let sessions: Vec<_> = (0..2)
         .map(|_| {
             let (cache, code) =

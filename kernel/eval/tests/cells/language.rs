@@ -1,9 +1,22 @@
 //! Completion and inspection.
 
-use super::stage::{Stage, Test};
-use dds_core::eval::Evaluator;
+use super::stage::{Stage, Test, plain};
+use dds_core::Kind;
+use dds_core::eval::{Completion, Completions, Evaluator};
 
-pub const TESTS: &[Test] = &[("completions", completions), ("inspections", inspections)];
+pub const TESTS: &[Test] = &[
+    ("completions", completions),
+    ("inspections", inspections),
+    ("known_while_a_cell_runs", known_while_a_cell_runs),
+    ("directives", directives),
+    ("redefinitions", redefinitions),
+    ("waiting_for_futures", waiting_for_futures),
+];
+
+fn offered(found: &Completions, text: &str) -> Completion {
+    let item = found.items.iter().find(|item| item.text == text);
+    item.unwrap_or_else(|| panic!("{text} is not offered: {found:?}")).clone()
+}
 
 fn completions(stage: &mut Stage) {
     stage.value("let words = vec![String::new()];");
@@ -16,6 +29,13 @@ fn completions(stage: &mut Stage) {
     assert!(!found.items.iter().any(|item| item.text.contains("evcxr")));
     let found = stage.evaluator.complete(":va", 3);
     assert!(found.items.iter().any(|item| item.text == ":vars"), "{found:?}");
+    for code in ["\"words.pu", "// words.pu", "let s = \"{wor"] {
+        assert!(stage.evaluator.complete(code, code.chars().count()).items.is_empty(), "{code}");
+    }
+    let mut complete = |code: &str| stage.evaluator.complete(code, code.chars().count());
+    offered(&complete("use std::collections::HashM"), "HashMap");
+    assert_eq!(offered(&complete("std::me"), "mem::").kind, "module");
+    assert_eq!(offered(&complete("words.len().wrap"), "wrapping_add").kind, "function");
     assert!(stage.evaluator.complete("", 0).items.len() <= 500);
     let _ = stage.evaluator.complete("é", 99);
 }
@@ -28,4 +48,88 @@ fn inspections(stage: &mut Stage) {
     let found = stage.evaluator.inspect(code, code.chars().count()).expect("a method is known");
     assert!(found.plain().contains("fn push"), "{found:?}");
     assert_eq!(stage.evaluator.inspect("  ", 1), None);
+}
+
+/// What is known answers without the evaluator, which a cell would be using.
+fn known_while_a_cell_runs(stage: &mut Stage) {
+    stage.value("let numbers = vec![1_i32, 2];\n/// Adds one.\nfn my_fun(x: i32) -> i32 { x + 1 }\nuse std::collections::BTreeMap;");
+    let known = stage.evaluator.known().expect("knowledge");
+    let complete = |code: &str| known.complete(code, code.chars().count());
+    offered(&complete("my_f"), "my_fun");
+    offered(&complete("numb"), "numbers");
+    offered(&complete("BTree"), "BTreeMap");
+    assert!(complete("numbers.pu").items.is_empty(), "not asked about yet");
+    while stage.evaluator.idle() {}
+    assert_eq!(offered(&complete("numbers.pu"), "push").signature, "push(value)");
+    offered(&complete("std::collections::HashM"), "HashMap");
+    assert_eq!(known.inspect("numbers", 3).unwrap().plain(), "numbers: Vec<i32>");
+    assert_eq!(known.inspect("my_fun(1)", 3).unwrap().plain(), "fn my_fun(x: i32) -> i32\n\nAdds one.");
+    // Variables that are moved away are no more.
+    stage.value("drop(numbers);");
+    assert!(complete("numb").items.is_empty());
+}
+
+fn directives(stage: &mut Stage) {
+    stage.value("let table = vec![(1, \"a\")];");
+    let shown = stage.run(":vars").0.unwrap().unwrap();
+    let line = shown.plain().lines().find(|line| line.starts_with("table ")).expect("a row");
+    assert!(line.contains("Vec<(i32, &str)>") && line.contains("cell ["), "{line}");
+    assert!(shown.data["text/html"].as_str().unwrap().contains("<code>Vec&lt;(i32, &amp;str)&gt;</code>"));
+    assert_eq!(stage.value(":type table[0].0 + 1"), "table[0].0 + 1: i32");
+    assert_eq!(
+        stage.value(":t table.iter().map(|x| x.1).collect::<String>()").rsplit(": ").next(),
+        Some("String")
+    );
+    assert!(stage.error(":t nothing_at_all()").evalue.contains("is not known"));
+    let shown = stage.run(":doc Vec::push").0.unwrap().unwrap();
+    assert!(
+        shown.plain().contains("pub fn push(&mut self, value: T)") && shown.plain().contains("\n## Panics\n"),
+        "{shown:?}"
+    );
+    assert!(shown.data["text/markdown"].as_str().unwrap().starts_with("```rust\n"), "{shown:?}");
+    assert_eq!(stage.error(":doc nothing_at_all").ename, Kind::NotFound.name());
+    assert!(stage.value(":help").contains(":dep NAME = VERSION"));
+    assert!(stage.value(":version").contains("rustc 1."));
+    assert!(stage.value(":efmt {:?}").contains("Debug"));
+    assert!(stage.error("\"x\".parse::<u8>()?").evalue.contains("InvalidDigit"));
+    stage.value(":efmt {}");
+    let (_, record) = stage.run(":timing\n1");
+    assert!(record.err().contains("Took "), "{}", record.err());
+    stage.value(":timing");
+    assert!(stage.error(":vras").traceback.join("").contains("`:vars`"));
+    // Directives keep the lines of what follows them.
+    assert!(stage.error(":vars\n:t 1\n\nno_such_name").traceback.join("").contains("]:4:1"));
+}
+
+/// Items, macros, imports and variables may be defined anew, as often as one likes.
+fn redefinitions(stage: &mut Stage) {
+    stage.value("#[derive(Debug, Clone)] struct R<T> { x: T }\ntrait Speak { fn say(&self) -> String; }\nimpl<T: std::fmt::Debug> Speak for R<T> { fn say(&self) -> String { format!(\"{:?}\", self.x) } }\nmacro_rules! twice { ($e:expr) => { $e * 2 } }\nuse std::collections::HashMap as Map;\nstatic NAME: &str = \"a\";\nconst N: usize = 2;");
+    assert_eq!(
+        stage.value("(R { x: 1 }.say(), twice!(4), Map::<u8, u8>::new().len(), NAME, N)"),
+        "(\"1\", 8, 0, \"a\", 2)"
+    );
+    stage.value("fn redefined() -> i32 { 1 }");
+    stage.value("fn redefined() -> &'static str { \"two\" }\nmacro_rules! twice { ($e:expr) => { $e + $e } }\nstatic NAME: &str = \"b\";");
+    assert_eq!(stage.value("(redefined(), twice!(2), NAME)"), "(\"two\", 4, \"b\")");
+    stage.value("let same = 1;");
+    stage.value("let same = \"text\";");
+    assert_eq!(stage.value("same"), "\"text\"");
+    // A type that changes takes the variables of the old one with it, and says so.
+    stage.value("struct Old { x: i32 }\nlet old = Old { x: 1 };");
+    stage.value("struct Old { y: i32 }");
+    assert_eq!(stage.value("Old { y: 3 }.y"), "3");
+    let said = plain(&stage.error("old.x").traceback);
+    assert!(said.contains("defined the type of `old` anew"), "{said}");
+}
+
+/// `.await` in a cell needs no setup beyond the crate tokio, which is added by itself.
+fn waiting_for_futures(stage: &mut Stage) {
+    assert_eq!(stage.value("async fn later(x: i32) -> i32 { x + 1 }\nlater(1).await"), "2");
+    stage.value("let kept = later(later(1).await).await;");
+    assert_eq!(stage.value("kept"), "3");
+    assert_eq!(
+        stage.value("async fn may() -> Result<i32, std::num::ParseIntError> { \"7\".parse() }\nmay().await?"),
+        "7"
+    );
+    assert!(stage.error("let r: Result<i32, String> = Err(\"gone\".into());\nr?").evalue.contains("gone"));
 }

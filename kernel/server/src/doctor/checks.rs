@@ -180,6 +180,17 @@ pub(super) fn folders(config: &Config) -> Vec<Check> {
     ]
 }
 
+/// The crate `dds` of the cells.
+pub(super) fn runtime(config: &Config) -> Check {
+    let (folder, there) = dds_eval::runtime_folder(&config.cache_dir);
+    let detail = if there {
+        folder.display().to_string()
+    } else {
+        "the first notebook makes it, in seconds".to_owned()
+    };
+    Check::good("crate dds", detail)
+}
+
 /// Free space where caches and sessions lie.
 pub(super) fn space(config: &Config, env: Env<'_>) -> Vec<Check> {
     let temporary = env("TMPDIR").filter(|d| !d.is_empty()).unwrap_or_else(|| OsString::from("/tmp"));

@@ -22,8 +22,22 @@ pub(super) struct Read {
     pub opt_level: Option<String>,
     /// A cell awaits outside of any function.
     pub awaits: bool,
+    /// The cells use the crate `dds`.
+    pub uses_runtime: bool,
     /// What could not be taken along, and why.
     pub left_out: Vec<String>,
+}
+
+/// Where the crate `dds` lies in the project.
+pub(super) const RUNTIME_FOLDER: &str = "dds";
+
+/// Whether code seems to name the crate `dds`: `dds::…`, `extern crate dds`.
+fn names_runtime(code: &str) -> bool {
+    let word = |c: char| c == '_' || c.is_alphanumeric();
+    code.contains("extern crate dds")
+        || code
+            .match_indices("dds::")
+            .any(|(at, _)| !code.get(..at).is_some_and(|before| before.ends_with(word)))
 }
 
 pub(super) struct Reader {
@@ -40,6 +54,11 @@ impl Reader {
     pub(super) fn finish(mut self) -> Read {
         if self.read.awaits {
             self.read.dependencies.add_tokio();
+        }
+        self.read.uses_runtime = names_runtime(&self.read.items.text())
+            || self.read.body.iter().any(|line| !line.starts_with("//") && names_runtime(line));
+        if self.read.uses_runtime {
+            self.read.dependencies.add_runtime(RUNTIME_FOLDER);
         }
         for name in self.read.items.crates() {
             self.read.dependencies.add_unless_there(&name);

@@ -66,6 +66,12 @@ impl Dependencies {
         self.0.entry("tokio".to_owned()).or_insert_with(|| Value::Table(Table::from_iter(table)));
     }
 
+    /// The crate that cells have from the kernel, which comes with the project.
+    pub(super) fn add_runtime(&mut self, path: &str) {
+        let path = ("path".to_owned(), Value::String(path.to_owned()));
+        self.0.insert("dds".to_owned(), Value::Table(Table::from_iter([path])));
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -1,6 +1,6 @@
 //! The files of the project, and how they are written: all of them, or none.
 
-use super::cells::Read;
+use super::cells::{RUNTIME_FOLDER, Read};
 use dds_core::{Error, Kind, Result};
 use std::io::Write;
 use std::path::Path;
@@ -41,6 +41,27 @@ mod show_value {
     }
 
     impl<T: ?Sized> Nothing for &Value<'_, T> {}
+}
+"#;
+
+/// As [`SHOW`], where the cells use the crate `dds`: values that it can display are displayed.
+const SHOW_BY_RUNTIME: &str = r#"
+/// Shows the value of a cell's last expression, as the notebook does.
+macro_rules! show {
+    ($value:expr) => {{
+        #[allow(unused_imports)]
+        use show_value::Nothing as _;
+        dds::show::Value::new(&$value).dds_show()
+    }};
+}
+
+mod show_value {
+    /// For what can be shown in no way.
+    pub trait Nothing {
+        fn dds_show(&self) {}
+    }
+
+    impl<T: ?Sized> Nothing for dds::show::Plain<'_, T> {}
 }
 "#;
 
@@ -93,6 +114,17 @@ impl Project {
         } else {
             files.push(("src/main.rs".into(), format!("{head}{attributes}{allow}\n{code}")));
         }
+        if read.uses_runtime {
+            let version = env!("CARGO_PKG_VERSION");
+            let manifest = format!(
+                "[package]\nname = \"dds\"\nversion = {version:?}\nedition = \"2024\"\npublish = false\n"
+            );
+            files.push((format!("{RUNTIME_FOLDER}/Cargo.toml"), manifest));
+            let sources = dds_eval::runtime_source().iter();
+            files.extend(
+                sources.map(|(path, text)| (format!("{RUNTIME_FOLDER}/src/{path}"), (*text).to_owned())),
+            );
+        }
         Self(files)
     }
 
@@ -118,7 +150,7 @@ impl Project {
             let io = |e: std::io::Error| Error::io(&path, &e);
             std::fs::create_dir_all(folder).map_err(io)?;
             let mut file = tempfile::Builder::new().prefix(".dds-").tempfile_in(folder).map_err(io)?;
-            let text = if name.ends_with(".rs") { formatted(text) } else { text.clone() };
+            let text = if name.starts_with("src/") { formatted(text) } else { text.clone() };
             file.write_all(text.as_bytes()).map_err(io)?;
             use std::os::unix::fs::PermissionsExt;
             file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
@@ -150,8 +182,12 @@ fn code(read: &Read) -> String {
     let result = "Result<(), Box<dyn std::error::Error>>";
     // A macro must stand before its uses, and `show!` is used by the cells alone.
     if body.contains("show!(") {
-        let own = items.contains("fn evcxr_display");
-        out = format!("{}\n{out}", if own { SHOW_OWN } else { SHOW }.trim_start());
+        let show = match (items.contains("fn evcxr_display"), read.uses_runtime) {
+            (true, _) => SHOW_OWN,
+            (false, true) => SHOW_BY_RUNTIME,
+            (false, false) => SHOW,
+        };
+        out = format!("{}\n{out}", show.trim_start());
     }
     if read.awaits {
         out.push_str(&format!(

@@ -89,7 +89,7 @@ impl Executor {
         }
         let role = match asked.silent {
             true => Role::Silent,
-            false => Role::Cell(self.prompts.asker(request, asked.allow_stdin)),
+            false => Role::Cell(self.prompts.asker(request, asked.allow_stdin), stored.then_some(count)),
         };
         let output = self.output(request, role);
         let sink: Arc<dyn CellSink> = output.clone();

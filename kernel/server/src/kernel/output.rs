@@ -42,8 +42,8 @@ pub(super) struct CellOutput {
 
 /// Whose output it is.
 pub(super) enum Role {
-    /// A cell, and how it asks for input.
-    Cell(Asker),
+    /// A cell, how it asks for input, and its number if it has one.
+    Cell(Asker, Option<u64>),
     /// A silent cell or an expression for the front end: only its comms are seen.
     Silent,
     /// A callback; it has ended, and says `idle`, when nobody holds the output any more.
@@ -75,7 +75,7 @@ impl CellOutput {
 
     /// Sends everything, with a note about what was left out. The cell asks for no more input.
     pub(super) fn finish(&self) {
-        if let Role::Cell(asker) = &self.role {
+        if let Role::Cell(asker, _) = &self.role {
             asker.end();
         }
         let mut counts = self.counts();
@@ -161,6 +161,10 @@ impl Drop for CellOutput {
 }
 
 impl CellSink for CellOutput {
+    fn cell(&self) -> Option<u64> {
+        if let Role::Cell(_, number) = self.role { number } else { None }
+    }
+
     fn stream(&self, stream: Stream, text: &str) {
         if self.is_silent() {
             return;
@@ -196,7 +200,7 @@ impl CellSink for CellOutput {
 
     fn input(&self, prompt: &str, password: bool) -> Result<String> {
         let why = match &self.role {
-            Role::Cell(asker) => {
+            Role::Cell(asker, _) => {
                 // The user must see what was printed before the question.
                 self.batch.send();
                 return asker.ask(prompt, password);

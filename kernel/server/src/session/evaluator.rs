@@ -17,6 +17,11 @@ const START_GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for an interrupted cell at the session's end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
+/// How long nobody has asked anything before the evaluator works on its own.
+const IDLE_AFTER: Duration = Duration::from_millis(300);
+/// Pause between two pieces of such work, in which a cell gets its turn.
+const IDLE_PAUSE: Duration = Duration::from_millis(20);
+
 /// The evaluator and whether it is there yet.
 pub(super) struct Rust {
     shared: Arc<Shared>,
@@ -37,6 +42,8 @@ struct State {
     comms: Option<Arc<dyn CommDoor>>,
     /// The folder that the evaluator was last told.
     cwd: Option<PathBuf>,
+    /// When it was used last, while there may be work for idle time.
+    used: Option<Instant>,
     stopped: bool,
 }
 
@@ -53,6 +60,47 @@ enum Stage {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Lets the evaluator do its work for idle time whenever nobody uses it, until the session ends.
+    fn spend_idle_time(&self) {
+        let mut state = self.lock();
+        loop {
+            let left = match (&state.stage, state.used) {
+                (_, _) if state.stopped => return,
+                (Stage::Failed(_), _) => return,
+                (Stage::Ready(_), Some(used)) => Some(IDLE_AFTER.saturating_sub(used.elapsed())),
+                _ => None,
+            };
+            state = match left {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    let Stage::Ready(evaluator) = std::mem::replace(&mut state.stage, Stage::Lent) else {
+                        return;
+                    };
+                    drop(state);
+                    let mut lent = Lent { shared: self, evaluator: Some(evaluator) };
+                    let work = std::panic::AssertUnwindSafe(|| lent.evaluator().idle());
+                    let more = std::panic::catch_unwind(work).unwrap_or(false);
+                    drop(lent);
+                    let mut state = self.lock();
+                    let begun = Instant::now().checked_sub(IDLE_AFTER - IDLE_PAUSE);
+                    state.used = if more { begun } else { None };
+                    state
+                }
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+impl Drop for Rust {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -77,6 +125,8 @@ impl Rust {
                 Err(e) => Stage::Failed(e),
             };
             theirs.changed.notify_all();
+            drop(state);
+            theirs.spend_idle_time();
         };
         std::thread::Builder::new()
             .name("evaluator".into())
@@ -173,6 +223,7 @@ impl Rust {
         let deadline = Instant::now() + STOP_GRACE;
         let mut state = self.shared.lock();
         state.stopped = true;
+        self.shared.changed.notify_all();
         while matches!(state.stage, Stage::Lent) && Instant::now() < deadline {
             let waited = self.shared.changed.wait_timeout(state, TICK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -206,7 +257,10 @@ impl Lent<'_> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(evaluator) = self.evaluator.take() {
-            self.shared.lock().stage = Stage::Ready(evaluator);
+            let mut state = self.shared.lock();
+            state.stage = Stage::Ready(evaluator);
+            state.used = Some(Instant::now());
+            drop(state);
             self.shared.changed.notify_all();
         }
     }

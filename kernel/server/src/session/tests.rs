@@ -7,7 +7,7 @@ use dds_core::eval::{CommMessage, Completion, Evaluator, Interrupter, Known, Run
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Condvar;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -70,6 +70,8 @@ struct Toy {
     /// A second for each cell.
     ran: RunTime,
     stop: Arc<Stop>,
+    /// Pieces of work that are left for idle time.
+    chores: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -137,6 +139,11 @@ impl Evaluator for Toy {
         self.vars.get(expr).cloned().ok_or_else(|| toy_error("no such variable"))
     }
 
+    fn idle(&mut self) -> bool {
+        let before = self.chores.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        before.is_ok_and(|before| before > 1)
+    }
+
     fn interrupter(&self) -> Arc<dyn Interrupter> {
         self.stop.clone()
     }
@@ -194,13 +201,13 @@ impl CommDoor for Remembered {
 }
 
 fn toy() -> MakeEvaluator {
+    toy_with(Arc::default())
+}
+
+fn toy_with(chores: Arc<AtomicUsize>) -> MakeEvaluator {
     Box::new(|| {
-        Ok(Box::new(Toy {
-            vars: HashMap::new(),
-            cwd: PathBuf::from("/"),
-            ran: RunTime::default(),
-            stop: Arc::default(),
-        }))
+        let (vars, stop) = (HashMap::new(), Arc::default());
+        Ok(Box::new(Toy { vars, cwd: PathBuf::from("/"), ran: RunTime::default(), stop, chores }))
     })
 }
 

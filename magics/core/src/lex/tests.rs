@@ -1,4 +1,4 @@
-use super::{Completeness, Role, boundaries, ends_in_expression, is_complete};
+use super::{Completeness, OpenEnd, Role, boundaries, ends_in_expression, in_text, is_complete, open_end};
 
 fn roles(code: &str) -> Vec<Role> {
     boundaries(code).iter().map(|line| line.role).collect()
@@ -109,6 +109,52 @@ fn completeness_of_cells() {
         (":dep image", Complete),
         ("", Complete),
         ("// note", Complete),
+        ("let x =", Incomplete { indent: 4 }),
+        ("foo.", Incomplete { indent: 4 }),
+        ("a &&", Incomplete { indent: 4 }),
+        ("x as", Incomplete { indent: 4 }),
+        ("x..=", Incomplete { indent: 4 }),
+        ("x <", Incomplete { indent: 4 }),
+        ("|x|", Incomplete { indent: 4 }),
+        ("let c = 'a", Incomplete { indent: 4 }),
+        ("let c = '\"';", Complete),
+        ("b'\\''", Complete),
+        ("'\\u{1F600}'", Complete),
+        ("let s = r##\"a\"#", Incomplete { indent: 0 }),
+        ("r\"\\\"", Complete),
+        ("\"a\\\"", Incomplete { indent: 0 }),
+        ("loop {\n    break\n}", Complete),
+        ("'outer: loop {", Incomplete { indent: 4 }),
+        ("match x {\n    1 => {", Incomplete { indent: 8 }),
+        ("match x { 1 => 2, _ => 3 }", Complete),
+        ("impl A for B", Incomplete { indent: 4 }),
+        ("impl A for B {}", Complete),
+        ("enum E { A, B }", Complete),
+        ("use std::{fs, io", Incomplete { indent: 4 }),
+        ("use std::fs", Incomplete { indent: 4 }),
+        ("if a { 1 }", Complete),
+        ("if a { 1 } else", Incomplete { indent: 4 }),
+        ("if a { 1 } else { 2 }", Complete),
+        ("async fn f() {}", Complete),
+        ("f().await", Complete),
+        ("unsafe { f() }", Complete),
+        ("let f = |x| x + 1;", Complete),
+        ("vec![1, 2", Incomplete { indent: 4 }),
+        ("println!(\"{}\",", Incomplete { indent: 4 }),
+        ("let Some(x) = y else {", Incomplete { indent: 4 }),
+        ("let Some(x) = y else { return };", Complete),
+        ("let v: Vec<u8> = Vec::new();", Complete),
+        ("macro_rules! m {\n    () => {};\n}", Complete),
+        ("trait T { fn a(&self); }", Complete),
+        ("type A = u8", Incomplete { indent: 4 }),
+        ("static mut A: u8 = 1;", Complete),
+        ("([)]", Invalid),
+        ("([{", Incomplete { indent: 4 }),
+        ("a = b", Complete),
+        ("1 // one", Complete),
+        ("1 + // one", Incomplete { indent: 4 }),
+        ("#[test]\nfn a()", Incomplete { indent: 4 }),
+        ("a;\n/* b", Incomplete { indent: 0 }),
     ] {
         assert_eq!(is_complete(code), expected, "{code:?}");
     }
@@ -123,5 +169,44 @@ fn any_prefix_is_answered() {
         let lines = boundaries(prefix);
         assert_eq!(lines.len(), prefix.lines().count(), "{prefix:?}");
         let _ = is_complete(prefix);
+    }
+}
+
+#[test]
+fn what_is_open_is_pointed_at() {
+    for (code, expected) in [
+        ("f(1)", None),
+        ("let é = (1, [2);", None),
+        ("let a = (1, [2];", Some(OpenEnd::Bracket(8..9))),
+        ("a; \"b", Some(OpenEnd::Text(3..5))),
+        ("a /* b", Some(OpenEnd::Text(2..6))),
+        ("a += // what", Some(OpenEnd::After(3..4))),
+        ("let a = 1", Some(OpenEnd::After(8..9))),
+        ("%%dds x", None),
+    ] {
+        assert_eq!(open_end(code), expected, "{code:?}");
+    }
+}
+
+#[test]
+fn insides_of_text() {
+    // `|` is the place asked about.
+    for (code, expected) in [
+        ("|\"a\"", false),
+        ("\"a|\"", true),
+        ("\"a\"|", false),
+        ("\"a|", true),
+        ("x // a|", true),
+        ("x // a\n|", false),
+        ("/* a |*/ b", true),
+        ("/* a */|", false),
+        ("/* a|", true),
+        ("r#\"a\"|\"#", true),
+        ("'a|'", true),
+        ("&'a| str", false),
+        ("f(\"é\", b|)", false),
+    ] {
+        let at = code.find('|').unwrap();
+        assert_eq!(in_text(&code.replacen('|', "", 1), at), expected, "{code:?}");
     }
 }

@@ -13,6 +13,9 @@ pub(super) enum Kind {
     Item,
     /// A macro called for what it expands to.
     MacroCall,
+    /// A line that belongs to no item: blank, or a comment that documents nothing. Whatever comes
+    /// behind it in one session may stand elsewhere in another.
+    Idle,
 }
 
 #[derive(Debug)]
@@ -28,6 +31,11 @@ pub(super) fn of(lines: &[&str]) -> Option<Vec<Chunk>> {
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut start = 0;
     for (index, line) in lines.iter().enumerate() {
+        if index == start && is_idle(line) {
+            chunks.push(Chunk { kind: Kind::Idle, text: (*line).to_owned(), lines: index..index + 1 });
+            start = index + 1;
+            continue;
+        }
         scanner.line(line)?;
         if !scanner.at_end() {
             continue;
@@ -36,20 +44,22 @@ pub(super) fn of(lines: &[&str]) -> Option<Vec<Chunk>> {
         match (kind(&scanner.first_words), chunks.last_mut()) {
             (Some(kind), _) => chunks.push(Chunk { kind, text, lines: start..index + 1 }),
             // The rest of the item before, such as a `;` on a line of its own.
-            (None, Some(last)) => {
+            (None, Some(last)) if last.kind != Kind::Idle => {
                 last.text.push_str(&text);
                 last.lines.end = index + 1;
             }
-            (None, None) => return None,
+            (None, _) => return None,
         }
         start = index + 1;
         scanner.begin();
     }
-    let rest_is_empty = lines.get(start..)?.iter().all(|line| line.trim().is_empty());
-    if let (Some(last), true) = (chunks.last_mut(), start < lines.len() && rest_is_empty) {
-        last.lines.end = lines.len();
-    }
-    (rest_is_empty && (start == lines.len() || !chunks.is_empty())).then_some(chunks)
+    (start == lines.len()).then_some(chunks)
+}
+
+fn is_idle(line: &str) -> bool {
+    let line = line.trim();
+    let documents = line.starts_with("///") || line.starts_with("//!");
+    line.is_empty() || line.starts_with("//") && !documents
 }
 
 /// What begins with these characters, attributes left out.
@@ -264,6 +274,14 @@ mod tests {
             "{found:?}"
         );
         assert!(found[1].1.starts_with("/// Doc") && found[6].1.ends_with("}\n;\n"));
+    }
+
+    #[test]
+    fn idle_lines_stand_alone() {
+        let found = cut("\n// note\n/// Doc.\nfn a() {}\n\nuse x;\n").unwrap();
+        let kinds: Vec<Kind> = found.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [Kind::Idle, Kind::Idle, Kind::Item, Kind::Idle, Kind::Item]);
+        assert!(found[2].1.starts_with("/// Doc."));
     }
 
     #[test]
