@@ -106,8 +106,7 @@ impl Site {
                 },
             },
         };
-        let fetcher =
-            Fetcher::new(Arc::new(Http::new(&base)?), base.clone(), signer, Retry::default());
+        let fetcher = Fetcher::new(Arc::new(Http::new(&base)?), base.clone(), signer, Retry::default());
         Ok(Self { name: remote.name.clone(), shown: base.to_string(), base, fetcher })
     }
 
