@@ -79,7 +79,8 @@ def test_git_over_ssh(far, dds, tmp_path):
     check(dds, f"git@localhost:{bare}@main", files, tmp_path / "ours")
     assert listing(dds, f"ssh://git@localhost{bare}")["big.bin"] == len(files["big.bin"])
     # A repository from a public host may not turn us on an address of this network.
-    done = dds.run("ls", f"git@host.example:{bare}", "--recursive")
+    empty = dds.with_env(DDS_CACHE=str(tmp_path / "empty"))
+    done = empty.run("ls", f"git@host.example:{bare}", "--recursive")
     assert done.returncode != 0 and "its network" in done.stderr, done.stderr
     # And the bare repository itself, as one of this machine.
     check(dds, f"file://{bare}", files, tmp_path / "more")
