@@ -89,8 +89,16 @@ fn cargo_run(project: &Path) -> Output {
         .expect("cargo runs")
 }
 
+/// `tests/run --quick` leaves out what compiles whole projects.
+fn quick() -> bool {
+    std::env::var_os("DDS_QUICK_TESTS").is_some()
+}
+
 #[test]
 fn the_project_builds_and_prints_what_the_cells_print() {
+    if quick() {
+        return;
+    }
     let desk = tempfile::tempdir().expect("a temporary folder");
     write_notebook(&desk.path().join("all.ipynb"), CELLS);
     let ran = dds(desk.path(), &["exec", "all.ipynb", "--out", "done.ipynb"]);
@@ -114,6 +122,9 @@ fn the_project_builds_and_prints_what_the_cells_print() {
 
 #[test]
 fn cells_that_await_and_a_main_of_their_own_build_too() {
+    if quick() {
+        return;
+    }
     let desk = tempfile::tempdir().expect("a temporary folder");
     let cells = [
         ":dep tokio = { version = \"1\", features = [\"rt-multi-thread\"] }",
@@ -135,6 +146,9 @@ fn cells_that_await_and_a_main_of_their_own_build_too() {
 
 #[test]
 fn crates_are_compiled_ahead() {
+    if quick() {
+        return;
+    }
     let desk = tempfile::tempdir().expect("a temporary folder");
     let out = dds(desk.path(), &["--json", "install", "--prefix", "there", "--prebuild", "itoa@1"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

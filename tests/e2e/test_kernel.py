@@ -236,6 +236,9 @@ def test_interrupt_ends_an_endless_rust_loop(kernel):
 
 def test_interrupting_an_idle_kernel_does_nothing(kernel):
     kernel.manager.interrupt_kernel()
+    # An answer on the control channel says that what came before it there has been dealt with.
+    kernel.client.control_channel.send(kernel.client.session.msg("kernel_info_request"))
+    assert kernel.client.get_control_msg(timeout=30)["msg_type"] == "kernel_info_reply"
     assert kernel.ok("%dds mounts").status == "ok"
     assert kernel.ok("5 + 5").bundles("execute_result")[0]["text/plain"] == "10"
 

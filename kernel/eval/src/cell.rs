@@ -3,13 +3,13 @@
 //! evcxr takes directives (`:dep`, `:vars`, …) only before the first line of Rust, resolves paths
 //! against the kernel's own folder, and would end the kernel at `:quit`.
 
-use dds_core::Result;
 use dds_core::lex::{Role, boundaries};
+use dds_core::{Error, Result};
 use std::path::Path;
 
 /// A stretch of a cell that evcxr takes in one go. Lines before it are blank, so that line numbers
 /// are those of the whole cell.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Part {
     pub text: String,
     /// Begins with directives.
@@ -18,6 +18,8 @@ pub(crate) struct Part {
     pub restart: bool,
     /// The linker that it asks for.
     pub linker: Option<String>,
+    /// Whether checkpoints are to be taken from now on.
+    pub checkpoints: Option<bool>,
 }
 
 /// Cuts before every directive that follows Rust, and prepares the directives.
@@ -41,6 +43,8 @@ pub(crate) fn parts(code: &str, cwd: &Path) -> Result<Vec<Part>> {
             // evcxr's linker is the way by which we stand between it and cargo.
             part.directives = true;
             part.linker = Some(linker.trim().to_owned());
+        } else if directive && text.split_whitespace().next() == Some(":checkpoint") {
+            part.checkpoints = Some(on_or_off(text)?);
         } else if directive {
             part.directives = true;
             part.text.push_str(&self::directive(text, cwd)?);
@@ -50,12 +54,22 @@ pub(crate) fn parts(code: &str, cwd: &Path) -> Result<Vec<Part>> {
         }
         part.text.push('\n');
     }
-    parts.extend(
-        current
-            .map(|(part, _)| part)
-            .filter(|part| part.restart || part.linker.is_some() || !part.text.trim().is_empty()),
-    );
+    parts.extend(current.map(|(part, _)| part).filter(|part| {
+        let asks = part.restart || part.linker.is_some() || part.checkpoints.is_some();
+        asks || !part.text.trim().is_empty()
+    }));
     Ok(parts)
+}
+
+fn on_or_off(line: &str) -> Result<bool> {
+    match line.split_whitespace().nth(1) {
+        Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        _ => {
+            let error = Error::usage("`:checkpoint` is turned on or off");
+            Err(error.hint("`:checkpoint off` saves memory; an interrupt then loses the variables."))
+        }
+    }
 }
 
 /// A directive as evcxr should get it.
@@ -125,6 +139,20 @@ pub(crate) fn build_env(part: &str) -> impl Iterator<Item = &str> {
     part.lines()
         .filter_map(|line| line.trim().strip_prefix(":build_env ")?.split_once('='))
         .map(|(name, _)| name.trim())
+}
+
+/// The `:dep` lines of a part, and the part without them.
+pub(crate) fn apart(part: &str) -> (String, String) {
+    let (mut dependencies, mut rest) = (String::new(), String::new());
+    for line in part.split_inclusive('\n') {
+        if line.trim_start().starts_with(":dep ") {
+            dependencies.push_str(line);
+            rest.push('\n');
+        } else {
+            rest.push_str(line);
+        }
+    }
+    (dependencies, rest)
 }
 
 /// Whether a part brings in a crate of that name.
@@ -225,6 +253,21 @@ mod tests {
         assert!(clears(":clear\n1") && !clears("clear"));
         assert_eq!(opt_level(":opt 2\nlet a = 1;"), Some("2"));
         assert_eq!(opt_level("let a = 1;"), None);
+    }
+
+    #[test]
+    fn checkpoints_are_a_directive() {
+        let cut = |code| parts(code, Path::new("/w"));
+        let found = cut(":checkpoint off").unwrap();
+        assert_eq!((found.len(), found[0].checkpoints, found[0].text.trim()), (1, Some(false), ""));
+        assert_eq!(cut("1\n:checkpoint on").unwrap()[1].checkpoints, Some(true));
+        assert!(cut(":checkpoint maybe").is_err());
+    }
+
+    #[test]
+    fn crates_are_taken_apart_from_the_rest() {
+        let (dependencies, rest) = apart(":dep a = \"1\"\n:vars\nlet x = 1;\n");
+        assert_eq!((dependencies.as_str(), rest.as_str()), (":dep a = \"1\"\n", "\n:vars\nlet x = 1;\n"));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use dds_core::mime::escape_html;
 use dds_core::{Error, Kind, MimeBundle, Result};
 
 /// Name, arguments, and what it does.
-const LIST: [(&str, &str, &str); 22] = [
+const LIST: [(&str, &str, &str); 23] = [
     (":build_env", "NAME=VALUE", "sets an environment variable for the compiler"),
+    (":checkpoint", "on|off", "whether variables are kept through interrupts and crashes; off saves memory"),
     (":clear", "", "forgets variables, items and crates"),
     (":dep", "NAME = VERSION", "adds a crate, as in Cargo.toml: `:dep rand = \"0.9\"`"),
     (":doc", "NAME", "shows the documentation of a name"),

@@ -168,6 +168,25 @@ impl Engine {
         }
     }
 
+    /// Adds the crates of a part before the rest of it, with ways to show their values.
+    fn with_displays(&mut self, part: &cell::Part, sink: &Arc<dyn CellSink>) -> cell::Part {
+        let mut part = part.clone();
+        if !self.fallback || self.runtime.is_none() {
+            return part;
+        }
+        let displays = prelude::displays(|name| cell::adds_crate(&part.text, name));
+        if !displays.is_empty() {
+            let (dependencies, rest) = cell::apart(&part.text);
+            // A version with other names is used without; and what is wrong with the crate is told
+            // where the part itself is compiled.
+            match self.run(&format!("{dependencies}{displays}"), Some(Arc::clone(sink))).0 {
+                Ok(_) => part.text = rest,
+                Err(error) => tracing::debug!("values of a crate are shown as text: {error}"),
+            }
+        }
+        part
+    }
+
     /// What directives of the user's mean for the process in cargo's place.
     fn take_directives(&mut self, part: &cell::Part) {
         if let Some(level) = cell::opt_level(&part.text) {
@@ -213,7 +232,11 @@ impl Engine {
         if part.directives {
             self.take_directives(part);
         }
+        if let Some(on) = part.checkpoints {
+            self.link.set_checkpoints(on);
+        }
         let begun = Instant::now();
+        let part = &self.with_displays(part, sink);
         let (text, mut answers) = self.answer_directives(&part.text, whole)?;
         if text.trim().is_empty() {
             let directive_text = answers.pop();

@@ -30,8 +30,8 @@ pub struct EvalOptions {
     /// Where compiled cells and dependencies are kept; without it as the process was told by
     /// [`stand_between`](crate::stand_between).
     pub cache: Option<PathBuf>,
-    /// Whether variables are kept through interrupts and crashes. Costs a copy of the memory that
-    /// a cell writes to.
+    /// Whether variables are kept through interrupts and crashes, until `:checkpoint` says
+    /// otherwise. Costs a copy of the memory that a cell writes to.
     pub checkpoints: bool,
 }
 

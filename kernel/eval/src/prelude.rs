@@ -71,6 +71,24 @@ pub(crate) fn in_full(line: &str) -> &str {
     }
 }
 
+/// Crates whose values are shown in a richer form, and the code for it: traits of the cell's own,
+/// since neither these crates nor `dds` know each other.
+const DISPLAYS: [(&str, &str); 3] = [
+    ("image", include_str!("prelude/image.rs")),
+    ("ndarray", include_str!("prelude/ndarray.rs")),
+    ("polars", include_str!("prelude/polars.rs")),
+];
+
+/// The code that shows values of the crates for which `is_new` holds.
+pub(crate) fn displays(is_new: impl Fn(&str) -> bool) -> String {
+    DISPLAYS.iter().filter(|(name, _)| is_new(name)).map(|(_, code)| without_heading(code)).collect()
+}
+
+/// A file of ours as part of a cell, where the comment on a module would be none.
+fn without_heading(file: &str) -> String {
+    file.split_inclusive('\n').filter(|line| !line.starts_with("//!")).collect()
+}
+
 /// Takes the fallback out of scope again: a crate has brought a trait of its own.
 pub(crate) const NO_FALLBACK: &str = "pub trait DdsShow {}";
 
@@ -89,9 +107,7 @@ pub(crate) fn code(fallback: bool, runtime: Option<&Path>) -> String {
             format!(":dep dds = {{ path = {:?} }}\n{fallback}{LINKED}", folder.display().to_string())
         }
         None => {
-            // A comment on a module is none on a block.
-            let hooks = HOOKS.lines().filter(|line| !line.starts_with("//!")).collect::<Vec<_>>().join("\n");
-            format!("{}let _ = {{\n{hooks}\n}};", if fallback { FALLBACK } else { "" })
+            format!("{}let _ = {{\n{}\n}};", if fallback { FALLBACK } else { "" }, without_heading(HOOKS))
         }
     }
 }

@@ -2,8 +2,9 @@
 //! role, so there is no test harness: `main` dispatches, then runs the tests below one by one.
 //!
 //! `cargo test -p dds-eval --test cells -- NAME` runs those whose name contains NAME; `measure`
-//! prints how long cells take and `show FILE` what the cells of a file show; they test nothing. With `DDS_QUICK_TESTS` set the cells are left out:
-//! every one of them goes through rustc.
+//! prints how long cells take and `show FILE` what the cells of a file show; they test nothing. With
+//! `DDS_QUICK_TESTS` set the cells are left out: every one of them goes through rustc. A test that
+//! hangs ends the run, so that it is known which one it was.
 
 mod cells {
     pub mod bench;
@@ -23,6 +24,11 @@ mod cells {
 
 use cells::stage::{Stage, Test};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// No test takes this long, be the machine ever so busy.
+const HUNG: Duration = Duration::from_secs(400);
 
 fn main() {
     dds_eval::take_over_child_roles();
@@ -62,14 +68,17 @@ fn main() {
     // Starting takes seconds, so the tests share an evaluator; one that fails gets the next a new one.
     let mut stage = Stage::new();
     let mut failed = Vec::new();
+    let alive = watchdog();
     for (name, test) in tests {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
         print!("test {name} ... ");
         let _ = std::io::Write::flush(&mut std::io::stdout());
+        let began = Instant::now();
+        alive.send(name).unwrap();
         let result = catch_unwind(AssertUnwindSafe(|| test(&mut stage)));
-        println!("{}", if result.is_ok() { "ok" } else { "FAILED" });
+        println!("{} ({:.1} s)", if result.is_ok() { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
         if result.is_err() {
             failed.push(name);
             stage = Stage::new();
@@ -80,4 +89,23 @@ fn main() {
         println!("\nfailed: {}", failed.join(", "));
         std::process::exit(1);
     }
+}
+
+/// Ends this program when no test's name is sent for too long. The child processes end with it.
+fn watchdog() -> mpsc::Sender<&'static str> {
+    let (alive, names) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut running = "the start";
+        loop {
+            match names.recv_timeout(HUNG) {
+                Ok(name) => running = name,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    println!("FAILED\n\n{running} hangs: nothing came of it in {} s", HUNG.as_secs());
+                    std::process::exit(1);
+                }
+            }
+        }
+    });
+    alive
 }

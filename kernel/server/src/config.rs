@@ -56,6 +56,11 @@ pub fn load(env: Env<'_>) -> Result<Config> {
     })
 }
 
+/// Whether sessions keep a copy of the variables while a cell runs: not with `DDS_CHECKPOINTS=off`.
+pub fn checkpoints(env: Env<'_>) -> bool {
+    !text(env, "DDS_CHECKPOINTS").is_some_and(|value| matches!(value.as_str(), "off" | "0" | "no" | "false"))
+}
+
 /// The variables that AWS's own tools and the `dagshub` client read.
 const PASSED_ON: [&str; 12] = [
     "DAGSHUB_CLIENT_ID",
@@ -183,6 +188,14 @@ mod tests {
         let map: HashMap<String, OsString> =
             vars.iter().map(|(k, v)| ((*k).to_owned(), OsString::from(v))).collect();
         load(&move |name| map.get(name).cloned())
+    }
+
+    #[test]
+    fn checkpoints_are_taken_unless_told_otherwise() {
+        for (value, on) in [(None, true), (Some("off"), false), (Some("0"), false), (Some("on"), true)] {
+            let env = |name: &str| value.filter(|_| name == "DDS_CHECKPOINTS").map(std::ffi::OsString::from);
+            assert_eq!(checkpoints(&env), on, "{value:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod install;
 mod language;
 mod mailbox;
 mod output;
+mod pager;
 mod router;
 mod run;
 mod shells;

@@ -7,11 +7,9 @@
 //! the user has brought), and then, by dereferencing, on [`Plain`], where it exists for `Debug`.
 
 use crate::bundle::{Display, Mime};
-use crate::{debug_text, display};
+use crate::{debug_text, display, table};
 use std::fmt::Debug;
 use std::ops::Deref;
-
-pub use crate::table::Table;
 
 pub struct Value<'a, T: ?Sized>(Plain<'a, T>);
 
@@ -65,6 +63,24 @@ pub fn linked() {}
 /// For the cell's own ways of showing values.
 pub fn bundle(bundle: crate::Bundle) {
     display::value(bundle);
+}
+
+/// `text` beside a table of `rows` × `columns` fields, of which only those that are shown are made.
+pub fn grid(
+    text: String,
+    names: Option<Vec<String>>,
+    rows: usize,
+    columns: usize,
+    field: &dyn Fn(usize, usize) -> String,
+) -> crate::Bundle {
+    let names = names.unwrap_or_else(|| (0..columns).map(|column| column.to_string()).collect());
+    let mut html = table::Table::with_head(names);
+    for row in 0..rows.min(table::MAX_ROWS) {
+        let fields = (0..columns.min(table::MAX_COLUMNS)).map(|column| field(row, column));
+        html.row(Some(row.to_string()), fields.map(|text| debug_text::unquoted(&text)));
+    }
+    html.more_rows(rows.saturating_sub(table::MAX_ROWS));
+    Mime::text(text).html(html.html())
 }
 
 #[cfg(test)]
@@ -137,5 +153,24 @@ mod tests {
         let values: Vec<_> = shown.iter().map(|show| show.value).collect();
         assert_eq!(values, [true, true, true, true, false, true, true, true]);
         assert!(text(&shown[0], "text/html").is_some() && text(&shown[1], "text/html") == Some("rich"));
+    }
+
+    #[test]
+    fn grids_ask_only_for_what_they_show() {
+        let asked = std::cell::Cell::new(0);
+        let bundle = grid("t".into(), None, 1000, 50, &|row, column| {
+            asked.set(asked.get() + 1);
+            format!("{row}-{column}")
+        });
+        assert_eq!(asked.get(), table::MAX_ROWS * table::MAX_COLUMNS);
+        let html = bundle.get("text/html").unwrap();
+        assert!(html.contains("<td>29-19</td>") && html.ends_with("… 970 more rows, 30 more columns</div>"));
+        let named = grid("t".into(), Some(vec!["a<".into()]), 1, 1, &|_, _| "\"x\"".into());
+        assert!(
+            named
+                .get("text/html")
+                .unwrap()
+                .contains("<th>a&lt;</th></tr></thead><tbody><tr><th>0</th><td>x</td>")
+        );
     }
 }

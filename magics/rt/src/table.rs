@@ -11,7 +11,7 @@ const MAX_FIELD: usize = 200;
 
 /// A table that is being written.
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     head: Vec<String>,
     rows: Vec<(Option<String>, Vec<String>)>,
     /// Of the whole, shown or not.
@@ -44,11 +44,6 @@ impl Table {
     /// Rows that are there but were not handed in.
     pub fn more_rows(&mut self, count: usize) {
         self.more_rows += count;
-    }
-
-    /// All columns there are, when that is more than the head names.
-    pub fn columns(&mut self, count: usize) {
-        self.columns = self.columns.max(count);
     }
 
     pub fn html(&self) -> String {

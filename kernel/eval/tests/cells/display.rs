@@ -11,6 +11,8 @@ pub const TESTS: &[Test] = &[
     ("large_displays_arrive_whole", large_displays_arrive_whole),
     ("threads_show_side_by_side", threads_show_side_by_side),
     ("statics_of_dds_live_on", statics_of_dds_live_on),
+    ("containers_are_tables", containers_are_tables),
+    ("values_of_crates_are_displayed", values_of_crates_are_displayed),
     ("dds_may_be_a_name_of_the_users", dds_may_be_a_name_of_the_users),
 ];
 
@@ -130,6 +132,70 @@ fn statics_of_dds_live_on(stage: &mut Stage) {
         "another level of optimisation brings another copy of the crate"
     );
     stage.value(":opt 0\ncomm.close();");
+}
+
+fn html(stage: &mut Stage, code: &str) -> (String, String) {
+    let value = stage.run(code).0.unwrap().unwrap_or_else(|| panic!("{code} has no value"));
+    let html = value.data.get("text/html").and_then(|html| html.as_str()).unwrap_or("");
+    (value.plain().to_owned(), html.to_owned())
+}
+
+fn containers_are_tables(stage: &mut Stage) {
+    let (text, table) = html(stage, "let list = vec![(1, \"a\"), (2, \"b\")]; list");
+    assert_eq!(text, "[(1, \"a\"), (2, \"b\")]");
+    assert!(table.contains("<tr><th>1</th><td>2</td><td>b</td></tr>"), "{table}");
+    assert!(html(stage, "&list[..1]").1.contains("<td>a</td>"));
+    let (text, table) = html(stage, "std::collections::BTreeMap::from([(\"k\", 1.5)])");
+    assert_eq!((text.as_str(), table.contains("<th>k</th><td>1.5</td>")), ("{\"k\": 1.5}", true));
+    let (text, table) = html(stage, "(0..1000).collect::<Vec<i32>>()");
+    assert!(text.ends_with("998, 999]") && table.ends_with("<div>… 970 more rows</div>"), "{table}");
+    assert_eq!(html(stage, "Some(vec![1])").0, "Some([1])");
+    assert_eq!(html(stage, "Some(1)"), ("Some(1)".to_owned(), String::new()));
+    // A type that has both is shown by its own way.
+    stage.value(
+        "#[derive(Debug)] pub struct Both;\n\
+         impl dds::Display for Both { fn bundle(&self) -> dds::Bundle { dds::Mime::html(\"<u>\").text(\"own\") } }",
+    );
+    assert_eq!(html(stage, "Both"), ("own".to_owned(), "<u>".to_owned()));
+    assert_eq!(html(stage, "Some(&Both)"), ("Some(own)".to_owned(), "<u>".to_owned()));
+}
+
+/// With crates that have the names and signatures which the displays rely on.
+fn values_of_crates_are_displayed(stage: &mut Stage) {
+    let home = stage.cwd.path().to_owned();
+    let write = |name: &str, code: &str| {
+        let folder = home.join(name);
+        std::fs::create_dir_all(folder.join("src")).unwrap();
+        let manifest =
+            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n");
+        std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(folder.join("src/lib.rs"), code).unwrap();
+    };
+    write(
+        "polars",
+        "pub mod prelude {\n\
+             #[derive(Debug)] pub struct DataFrame(pub Vec<Column>);\n\
+             #[derive(Debug)] pub struct Column(pub &'static str, pub Vec<i32>);\n\
+             impl DataFrame {\n\
+                 pub fn get_columns(&self) -> &[Column] { &self.0 }\n\
+                 pub fn height(&self) -> usize { self.0[0].1.len() }\n\
+             }\n\
+             impl Column {\n\
+                 pub fn name(&self) -> &str { self.0 }\n\
+                 pub fn get(&self, row: usize) -> Result<i32, ()> { self.1.get(row).copied().ok_or(()) }\n\
+             }\n\
+         }",
+    );
+    let code = ":dep polars = { path = \"polars\" }\nuse polars::prelude::*;\n\
+                let frame = DataFrame(vec![Column(\"a\", vec![1, 2]), Column(\"b\", vec![3, 4])]); frame";
+    let (text, table) = html(stage, code);
+    assert!(text.starts_with("DataFrame("), "{text}");
+    assert!(table.contains("<th>a</th><th>b</th>") && table.contains("<td>2</td><td>4</td>"), "{table}");
+    assert!(html(stage, "&frame").1.contains("<td>3</td>"));
+    // A version with other names is used without.
+    write("image", "#[derive(Debug)] pub struct DynamicImage;");
+    let (text, table) = html(stage, ":dep image = { path = \"image\" }\nimage::DynamicImage");
+    assert_eq!((text.as_str(), table.as_str()), ("DynamicImage", ""));
 }
 
 fn dds_may_be_a_name_of_the_users(_: &mut Stage) {

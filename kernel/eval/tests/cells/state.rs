@@ -19,6 +19,8 @@ pub const TESTS: &[Test] = &[
     ("exit_of_a_cell", exit_of_a_cell),
     ("threads_live_on", threads_live_on),
     ("threads_panic", threads_panic),
+    ("lost_threads_are_told", lost_threads_are_told),
+    ("checkpoints_can_be_turned_off", checkpoints_can_be_turned_off),
     ("question_mark", question_mark),
     ("directives", directives),
     ("working_folder", working_folder),
@@ -219,6 +221,35 @@ fn threads_live_on(stage: &mut Stage) {
     );
     stage.value("ask.send(21).unwrap();");
     assert_eq!(stage.value("answers.recv().unwrap()"), "42");
+}
+
+fn lost_threads_are_told(_: &mut Stage) {
+    let mut stage = Stage::new();
+    let told = |error: &dds_core::eval::CellError| {
+        plain(&error.traceback).contains("that an earlier cell had started")
+    };
+    assert!(!told(&stage.error("std::process::abort();")));
+    // It lives on, and a thread of the failing cell itself is not told of.
+    stage.value("std::thread::spawn(|| loop { std::thread::park(); });");
+    let error = stage.error("std::thread::spawn(|| loop { std::thread::park(); }); std::process::abort();");
+    assert!(told(&error), "{error:?}");
+    assert!(!told(&stage.error("std::process::abort();")), "it is gone already");
+}
+
+fn checkpoints_can_be_turned_off(_: &mut Stage) {
+    let mut stage = Stage::new();
+    stage.value(":checkpoint off");
+    stage.value("let lost = 1;");
+    let error = stage.error("std::process::abort();");
+    assert!(plain(&error.traceback).contains("they are lost"), "{error:?}");
+    assert_eq!(stage.error("lost").ename, "Error[E0425]");
+    // Also in the process that has taken its place.
+    stage.value("let lost = 2;");
+    assert!(plain(&stage.error("std::process::abort();").traceback).contains("they are lost"));
+    stage.value(":checkpoint on\nlet kept = 3;");
+    assert!(!plain(&stage.error("std::process::abort();").traceback).contains("they are lost"));
+    assert_eq!(stage.value("kept"), "3");
+    assert_eq!(stage.error(":checkpoint").ename, "Usage");
 }
 
 fn threads_panic(stage: &mut Stage) {

@@ -6,6 +6,7 @@ use super::front::{Front, cell_error, error_content, guarded};
 use super::history::History;
 use super::mailbox::Mailbox;
 use super::output::{CellOutput, Clock, Role};
+use super::pager;
 use super::slot::Slot;
 use super::stdin::Prompts;
 use dds_core::MimeBundle;
@@ -40,6 +41,8 @@ pub(super) struct Executor {
 struct Ended {
     count: u64,
     result: Result<Map<String, Value>, CellError>,
+    /// What the cell asked about.
+    page: Option<MimeBundle>,
 }
 
 impl Executor {
@@ -73,7 +76,7 @@ impl Executor {
     }
 
     fn ended(&self, result: Result<Map<String, Value>, CellError>) -> Ended {
-        Ended { count: self.count.load(Ordering::SeqCst), result }
+        Ended { count: self.count.load(Ordering::SeqCst), result, page: None }
     }
 
     fn run_cell(&self, request: &Message, asked: &ExecuteRequest) -> Ended {
@@ -93,7 +96,15 @@ impl Executor {
         };
         let output = self.output(request, role);
         let sink: Arc<dyn CellSink> = output.clone();
-        let result = if empty { Ok(None) } else { self.evaluate(&asked.code, &sink) };
+        let mut page = None;
+        let result = match pager::asked_about(&asked.code) {
+            Some(name) => self.page(name).map(|found| {
+                page = Some(found);
+                None
+            }),
+            None if empty => Ok(None),
+            None => self.evaluate(&asked.code, &sink),
+        };
 
         if stored {
             let value = result.as_ref().ok().and_then(Option::as_ref).map(MimeBundle::plain);
@@ -116,7 +127,7 @@ impl Executor {
                 Err(error)
             }
         };
-        Ended { count, result }
+        Ended { count, result, page }
     }
 
     fn output(&self, request: &Message, role: Role) -> Arc<CellOutput> {
@@ -126,6 +137,11 @@ impl Executor {
     fn evaluate(&self, code: &str, sink: &Arc<dyn CellSink>) -> Result<Option<MimeBundle>, CellError> {
         let host = self.slot.wait_for_cell().map_err(|e| cell_error(&e))?;
         guarded(|| host.run_cell(code, sink)).unwrap_or_else(|e| Err(cell_error(&e)))
+    }
+
+    fn page(&self, name: &str) -> Result<MimeBundle, CellError> {
+        let host = self.slot.wait_for_cell().map_err(|e| cell_error(&e))?;
+        guarded(|| pager::page(&*host, name)).and_then(|found| found).map_err(|e| cell_error(&e))
     }
 
     /// Each expression's value, or its error; neither fails the cell.
@@ -156,7 +172,7 @@ impl Executor {
             }
         };
         content["execution_count"] = json!(ended.count);
-        content["payload"] = json!([]);
+        content["payload"] = pager::payload(ended.page.as_ref());
         // `started` is what JupyterLab's cell timing reads.
         let metadata = json!({"started": started, "status": status});
         self.front.reply_with(Channel::Shell, request, "execute_reply", content, metadata);

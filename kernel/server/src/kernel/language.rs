@@ -4,6 +4,7 @@
 use super::front::{Front, cell_error, error_content, guarded};
 use super::history::History;
 use super::host::{Host, IsComplete};
+use super::pager;
 use super::slot::Slot;
 use dds_core::eval::Completions;
 use dds_core::{Error, Result};
@@ -59,6 +60,9 @@ fn answer(slot: &Slot, request: &Message) -> Result<Value> {
         }
         "is_complete_request" => {
             let IsCompleteRequest { code } = request.parse()?;
+            if pager::asked_about(&code).is_some() {
+                return Ok(json!({"status": "complete"}));
+            }
             // Its status says nothing about errors, so a missing session is `unknown` too.
             let state = with_host(slot, |host| host.is_complete(&code)).unwrap_or(IsComplete::Unknown);
             Ok(match state {

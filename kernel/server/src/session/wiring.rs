@@ -1,6 +1,7 @@
 //! Puts the real engines together.
 
 use super::{MakeEvaluator, Notes, Place, Services, Session};
+use crate::config;
 use dds_core::engine::DataEngine;
 use dds_core::{Config, Cx, Outcome, RepoTarget, Result, request as rq};
 use dds_data::Data;
@@ -94,7 +95,11 @@ pub fn session(config: Arc<Config>, cwd: &Path, uploads: Option<PathBuf>) -> Res
     let services = services(&config);
     let (theirs, folder) = (config.clone(), cwd.to_owned());
     let make: MakeEvaluator = Box::new(move || {
-        let options = EvalOptions { cache: Some(theirs.cache_dir.clone()), ..EvalOptions::new(folder) };
+        let options = EvalOptions {
+            cache: Some(theirs.cache_dir.clone()),
+            checkpoints: config::checkpoints(&config::process_env),
+            ..EvalOptions::new(folder)
+        };
         Ok(Box::new(RustEvaluator::start(&theirs.exe, options)?))
     });
     Session::new(services, Place { config, cwd: cwd.to_owned(), uploads }, make)

@@ -235,6 +235,22 @@ fn completion_inspection_and_completeness_count_characters() {
 }
 
 #[test]
+fn a_question_mark_asks_for_a_page() {
+    let mut front = FrontEnd::start();
+    assert_eq!(front.ask("is_complete_request", json!({"code": "?print"})), json!({"status": "complete"}));
+    let id = front.execute("?print");
+    front.started(&id, "?print", 1);
+    let reply = front.reply(&id, "execute_reply").content;
+    let data = json!({"text/plain": "prints, at 5"});
+    assert_eq!(reply["payload"], json!([{"source": "page", "data": data, "start": 0}]));
+    front.status(&id, "idle");
+    let id = front.execute("?nothing");
+    front.started(&id, "?nothing", 2);
+    assert_eq!(front.failed(&id, 2).0, "NotFound");
+    front.finish_with_host();
+}
+
+#[test]
 fn user_expressions_are_values_or_errors_of_their_own() {
     let mut front = FrontEnd::start();
     let expressions = json!({"a": "print hidden\nvalue 7", "b": "fail X y"});

@@ -33,6 +33,8 @@ pub struct Prefetcher {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Entry>,
+    /// Announced files that nobody has asked for yet: only their bytes wait for a reader.
+    awaited: HashSet<Key>,
     workers: usize,
     /// Bytes that requests of the workers may still bring.
     coming: u64,
@@ -64,6 +66,7 @@ impl Prefetcher {
     /// All bytes of a file, verified.
     pub fn read(self: &Arc<Self>, entry: &Entry, cx: &Cx) -> Result<Bytes> {
         let key = key(entry);
+        lock(&self.state).awaited.remove(&key);
         if let Some(bytes) = self.take_ready(&key) {
             self.start_workers();
             return Ok(bytes);
@@ -75,7 +78,7 @@ impl Prefetcher {
             return Ok(bytes);
         }
         if let Some(bytes) = self.on_disk(entry)? {
-            lock(&self.state).ready.insert(&key, &bytes, false, self.fetching.settings.memory_bytes);
+            self.keep(&key, &bytes, false);
             return Ok(bytes);
         }
         let flight = match self.flights.join(key.clone()) {
@@ -109,6 +112,7 @@ impl Prefetcher {
                 .filter(|e| !state.ready.files.contains_key(&key(e)) && seen.insert(key(e)))
                 .take(MAX_ANNOUNCED)
                 .collect();
+            state.awaited = waiting.iter().map(key).collect();
             state.queue = waiting;
         }
         self.start_workers();
@@ -148,6 +152,9 @@ impl Prefetcher {
 
     async fn fetch_ahead(self: &Arc<Self>, entry: Entry) {
         let key = key(&entry);
+        if !lock(&self.state).awaited.contains(&key) {
+            return;
+        }
         let Joined::Lead(lead) = self.flights.join(key.clone()) else { return };
         if let Some(bytes) = self.take_ready(&key) {
             return lead.finish(Ok(bytes));
@@ -156,7 +163,7 @@ impl Prefetcher {
         let cached = entry.clone();
         let found = runtime::blocking(move || this.on_disk(&cached)).await;
         if let Ok(Some(bytes)) = found {
-            lock(&self.state).ready.insert(&key, &bytes, true, self.fetching.settings.memory_bytes);
+            self.keep(&key, &bytes, true);
             return lead.finish(Ok(bytes));
         }
         self.fetch(entry, lead, true).await;
@@ -167,9 +174,15 @@ impl Prefetcher {
         let result = self.fetching.clone().fetch_small(self.commit.clone(), entry).await;
         if let Ok(bytes) = &result {
             // Before the flight ends: whoever misses the flight finds it here.
-            lock(&self.state).ready.insert(&key, bytes, ahead, self.fetching.settings.memory_bytes);
+            self.keep(&key, bytes, ahead);
         }
         lead.finish(result);
+    }
+
+    fn keep(&self, key: &Key, bytes: &Bytes, ahead: bool) {
+        let mut state = lock(&self.state);
+        let unread = ahead && state.awaited.contains(key);
+        state.ready.insert(key, bytes, unread, self.fetching.settings.memory_bytes);
     }
 
     fn on_disk(&self, entry: &Entry) -> Result<Option<Bytes>> {
