@@ -141,6 +141,21 @@ def test_login_keeps_a_token_that_the_dagshub_client_takes_too(start_server, rep
     assert theirs.stdout.split()[-1:] == [TOKEN], theirs.stderr
     assert "logged out" in dds.ok("logout")
     assert dds.run("ls", served.url).returncode != 0
+    assert "nobody was logged in" in dds.ok("logout")
+    # In no argument and in no list of processes.
+    by_input = subprocess.run(
+        [str(dds.binary), "login", "--token", "-"],
+        env=dds.env,
+        input=TOKEN + "\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert by_input.returncode == 0 and TOKEN not in by_input.stdout + by_input.stderr, by_input.stderr
+    assert "README.md" in dds.ok("ls", served.url)
+    # A server of our own knows no browser, and says what does work.
+    asked = dds.run("login")
+    assert asked.returncode != 0 and "--token TOKEN" in asked.stderr, asked.stderr
 
 
 def test_dvc_follows_a_link_into_git_hooks_and_we_do_not(repository, dds, env, tmp_path, start_server):

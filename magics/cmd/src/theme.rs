@@ -40,7 +40,10 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         }
         "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
-        "login" => &["login", "login https://dagshub.example.org --token TOKEN"],
+        "login" => match door {
+            Door::Cell => &["login", "login --token {dds::password(\"token: \").unwrap()}"],
+            Door::Shell => &["login", "login https://dagshub.example.org --token -"],
+        },
         "logout" => &["logout"],
         "data" => match door {
             Door::Cell => &[

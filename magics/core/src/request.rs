@@ -112,7 +112,8 @@ pub struct Clone {
 pub struct Login {
     /// Address of the host; by default DAGSHUB_CLIENT_HOST, else https://dagshub.com
     pub host: Option<String>,
-    /// Keep this access token instead of asking in the browser; never printed
+    /// Keep this access token instead of asking in the browser; never printed. In a shell, - reads it from
+    /// standard input
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
 }

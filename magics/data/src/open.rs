@@ -11,13 +11,14 @@ mod prefetch;
 mod upstream;
 
 use crate::account;
-use crate::client::fetch::is_private;
+use crate::client::fetch::{is_private, is_private_address};
 use crate::client::{Auth, HubClient};
 use crate::repository::{Origin, Outside, Repository};
 use crate::store::BlobStore;
 use dds_core::{Config, Cx, Entry, Error, Kind, RepoPath, RepoUrl, Result, Secret, Source};
 use hub::Hub;
 use local::Local;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::Range;
 use std::sync::Arc;
 use upstream::Upstream;
@@ -112,7 +113,8 @@ fn same_origin(a: &str, b: &str) -> bool {
     }
 }
 
-/// Whether a repository comes from an address that is not of this machine's own network.
+/// Whether a repository comes from an address that is not of this machine's own network. A name that
+/// leads to both is public, as is one that cannot be resolved.
 fn is_public(url: &str) -> bool {
     // `USER@HOST:PATH` is no URL.
     let scp = url
@@ -120,7 +122,13 @@ fn is_public(url: &str) -> bool {
         .and_then(|(_, rest)| rest.split_once(':'))
         .map(|(host, _)| format!("ssh://{host}"));
     let parsed = url.parse::<reqwest::Url>().ok().or_else(|| scp?.parse().ok());
-    parsed.is_none_or(|url| !is_private(&url))
+    let Some(url) = parsed else { return true };
+    if is_private(&url) {
+        return false;
+    }
+    let found = url.host_str().and_then(|host| (host, 0).to_socket_addrs().ok());
+    let found: Vec<SocketAddr> = found.into_iter().flatten().collect();
+    found.is_empty() || !found.iter().all(|a| is_private_address(a.ip()))
 }
 
 /// An error with the repository it is about, where the message does not name it already.

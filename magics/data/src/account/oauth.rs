@@ -2,10 +2,10 @@
 //! until that is done, and the exchange of the code for a token.
 
 use super::store::Token;
-use super::{below, nobody};
+use super::{below, said};
 use crate::client::Transport;
-use crate::client::fetch::refusal;
-use crate::client::transport::{Content, PATIENCE, Request};
+use crate::client::fetch::{Anonymous, refusal};
+use crate::client::transport::{Content, Failure, PATIENCE, Request};
 use crate::runtime;
 use dds_core::{Config, Cx, Error, Kind, Result, Secret};
 use reqwest::header::HeaderMap;
@@ -39,17 +39,21 @@ pub fn ask(host: &Url, transport: Arc<dyn Transport>, config: &Config, cx: &Cx) 
         .append_pair("state", &state)
         .append_pair("client_id", &client)
         .append_pair("middleman_request_id", &request);
-    cx.sink.note(&format!("open this link in your browser and confirm:\n{link}"));
+    cx.sink.note(&format!(
+        "open this link in your browser and confirm, within {} minutes:\n{link}",
+        CONFIRM.as_secs() / 60
+    ));
     let host = host.clone();
+    let shown = host.origin().ascii_serialization();
     runtime::wait(
         async move {
             let fields = vec![("request_id", request)];
             let code = post(&*transport, below(&host, "login/oauth/middleman")?, fields, CONFIRM).await?;
-            let code: String = serde_json::from_slice(&code).map_err(|_| odd(&host))?;
+            let code: String = serde_json::from_slice(&code).map_err(|_| odd(&shown))?;
             let fields = vec![("client_id", client), ("code", code), ("state", state)];
             let token =
                 post(&*transport, below(&host, "login/oauth/access_token")?, fields, PATIENCE).await?;
-            let token: Answer = serde_json::from_slice(&token).map_err(|_| odd(&host))?;
+            let token: Answer = serde_json::from_slice(&token).map_err(|_| odd(&shown))?;
             let expiry = token.expiry.unwrap_or_else(|| "never".to_owned());
             Ok(Token::confirmed(Secret::new(token.access_token), expiry))
         },
@@ -71,26 +75,34 @@ async fn post(
         body: Content::Fields(fields),
         patience,
     };
-    let response = transport.send(request).await.map_err(|failure| {
-        Error::new(Kind::Unreachable, format!("{host}: the login was not confirmed: {failure}"))
-            .hint("try again, or make a token in your account's settings: dds login --token TOKEN")
+    let by_hand =
+        format!("try again, or make a token in your account's settings: dds login {host} --token TOKEN");
+    let response = transport.send(request).await.map_err(|failure| match failure {
+        Failure::Connect(why) | Failure::Forbidden(why) => {
+            Error::new(Kind::Unreachable, format!("cannot reach {host}: {why}"))
+                .hint("check the address and your network, then try again")
+        }
+        Failure::Broken(_) | Failure::Timeout => {
+            Error::new(Kind::Unreachable, format!("{host}: the login was not confirmed: {failure}"))
+                .hint(&by_hand)
+        }
     })?;
     let status = response.status;
     let body = refusal(response).await;
     if status == 200 {
         return Ok(body);
     }
-    let said = nobody().safe(&String::from_utf8_lossy(&body));
-    Err(Error::new(Kind::Unauthorized, format!("{host}: the login was refused (HTTP {status}): {said}"))
-        .hint("try again, or make a token in your account's settings: dds login --token TOKEN"))
+    if matches!(status, 404 | 405 | 410 | 501) {
+        return Err(odd(&host));
+    }
+    let said = said(&Anonymous, &body);
+    Err(Error::new(Kind::Unauthorized, format!("{host}: the login was refused (HTTP {status}){said}"))
+        .hint(by_hand))
 }
 
-fn odd(host: &Url) -> Error {
-    Error::new(
-        Kind::Format,
-        format!("{} does not answer a login as DagsHub does", host.origin().ascii_serialization()),
-    )
-    .hint("check the address, or log in with a token: dds login HOST --token TOKEN")
+fn odd(host: &str) -> Error {
+    Error::new(Kind::Format, format!("{host} does not answer a login as DagsHub does"))
+        .hint(format!("check the address, or log in with a token: dds login {host} --token TOKEN"))
 }
 
 /// A UUID of version 4.

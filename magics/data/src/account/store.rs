@@ -120,7 +120,7 @@ impl TokenStore {
         file.write_all(encode(&hosts)?.as_bytes()).map_err(io)?;
         file.as_file().sync_all().map_err(io)?;
         file.persist(&self.own).map_err(|e| io(e.error))?;
-        Ok(())
+        File::open(dir).and_then(|d| d.sync_all()).map_err(io)
     }
 }
 
@@ -154,7 +154,14 @@ fn encode(hosts: &BTreeMap<String, Vec<Token>>) -> Result<String> {
 /// A missing file has no tokens. Errors (`Format`) do not quote the file.
 fn read(path: &Path) -> Result<BTreeMap<String, Vec<Token>>> {
     let mut text = String::new();
-    match File::open(path).and_then(|f| f.take(MAX_FILE_BYTES).read_to_string(&mut text)) {
+    match File::open(path).and_then(|f| f.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)) {
+        Ok(n) if n as u64 > MAX_FILE_BYTES => {
+            return Err(Error::new(
+                Kind::Limit,
+                format!("{} is longer than a list of tokens", path.display()),
+            )
+            .hint("remove it and log in again"));
+        }
         Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(e) => return Err(Error::io(path, &e)),
@@ -173,4 +180,51 @@ fn read(path: &Path) -> Result<BTreeMap<String, Vec<Token>>> {
         hosts.insert(host.to_owned(), raw.into_iter().map(token).collect());
     }
     Ok(hosts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn store(dir: &Path) -> TokenStore {
+        TokenStore { own: dir.join("dds/tokens"), theirs: None }
+    }
+
+    fn host() -> Url {
+        "https://hub.example".parse().unwrap()
+    }
+
+    #[test]
+    fn a_kept_file_becomes_private_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        for n in 0..MAX_TOKENS + 1 {
+            store.keep(&host(), Token::by_hand(Secret::new(format!("t{n}")))).unwrap();
+        }
+        assert_eq!(store.token(&host()), Some(Secret::new(format!("t{MAX_TOKENS}"))));
+        assert_eq!(read(&store.own).unwrap()["https://hub.example"].len(), MAX_TOKENS);
+        // Whoever opened it to others gets it back closed.
+        std::fs::set_permissions(&store.own, std::fs::Permissions::from_mode(0o644)).unwrap();
+        store.keep(&"https://other.example".parse().unwrap(), Token::by_hand(Secret::new("o"))).unwrap();
+        assert_eq!(std::fs::metadata(&store.own).unwrap().permissions().mode() & 0o777, 0o600);
+        let left: Vec<_> = std::fs::read_dir(dir.path().join("dds")).unwrap().flatten().collect();
+        assert_eq!(left.len(), 2, "the tokens and their lock: {left:?}");
+        assert!(store.forget(&host()).unwrap() && !store.forget(&host()).unwrap());
+        assert!(store.token(&"https://other.example:444".parse().unwrap()).is_none());
+        assert!(store.token(&"http://other.example".parse().unwrap()).is_none());
+        assert!(store.token(&"https://other.example".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_file_of_the_longest_length_is_read_and_a_longer_one_is_not_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokens");
+        let mut text = "version: '1'\nhttps://hub.example:\n- access_token: t\n#".to_owned();
+        text.extend(std::iter::repeat_n('x', MAX_FILE_BYTES as usize - text.len()));
+        std::fs::write(&file, &text).unwrap();
+        assert_eq!(read(&file).unwrap().len(), 1);
+        std::fs::write(&file, text + "x").unwrap();
+        assert_eq!(read(&file).unwrap_err().kind, Kind::Limit);
+    }
 }

@@ -101,6 +101,15 @@ fn logging_in_through_the_browser_and_by_hand() {
     // The environment wins.
     let named = Config { dagshub_token: Some(Secret::new("env")), ..config.clone() };
     assert_eq!(for_host(&named, &host), Some(Auth::Token(Secret::new("env"))));
+    assert!(
+        login(&named, &by_hand, &cx)
+            .unwrap()
+            .summary
+            .ends_with("; DAGSHUB_USER_TOKEN is set and goes before this login")
+    );
+    let out = logout(&named, &rq::Logout::default()).unwrap().summary;
+    assert!(out.ends_with("; DAGSHUB_USER_TOKEN is set and still used"), "{out}");
+    login(&config, &by_hand, &cx).unwrap();
     assert!(logout(&config, &rq::Logout::default()).unwrap().summary.starts_with("logged out"));
     assert!(for_host(&config, &host).is_none());
     assert!(logout(&config, &rq::Logout::default()).unwrap().summary.starts_with("nobody"));
@@ -114,10 +123,22 @@ fn a_token_that_the_host_does_not_know_is_not_kept() {
     let e = login(&config, &wrong, &Cx::silent("/")).unwrap_err();
     assert!(e.kind == Kind::Unauthorized && !format!("{e:?}").contains("canary"), "{e:?}");
     assert!(!config.config_dir.join("tokens").exists());
-    for host in ["ftp://h", "http://u:p@h", ""] {
-        let r = rq::Login { host: Some(host.into()), token: Some("x".into()) };
-        assert_eq!(login(&config, &r, &Cx::silent("/")).unwrap_err().kind, Kind::Usage, "{host}");
+    for address in ["ftp://h", "http://u:canary@h", "http://:canary@h", "https://h/?t=canary", ""] {
+        let r = rq::Login { host: Some(address.into()), token: Some("x".into()) };
+        let e = login(&config, &r, &Cx::silent("/")).unwrap_err();
+        assert!(e.kind == Kind::Usage && !format!("{e:?}").contains("canary"), "{address}: {e:?}");
     }
+    for token in ["", " ", "-"] {
+        let r = rq::Login { token: Some(token.into()), ..rq::Login::default() };
+        assert_eq!(login(&config, &r, &Cx::silent("/")).unwrap_err().kind, Kind::Usage, "{token:?}");
+    }
+    // A server of another kind says no page of its own.
+    let r = rq::Login { host: Some(format!("{host}elsewhere")), token: Some("x".into()) };
+    let e = login(&config, &r, &Cx::silent("/")).unwrap_err();
+    assert!(e.kind == Kind::Format && e.message.contains("does not answer as DagsHub does"), "{e:?}");
+    let r = rq::Login { token: None, ..r };
+    let e = login(&config, &r, &Cx::silent("/")).unwrap_err();
+    assert!(e.kind == Kind::Format && e.hint.unwrap().contains("--token"), "{}", e.message);
 }
 
 #[test]

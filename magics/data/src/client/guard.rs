@@ -1,5 +1,6 @@
 //! Which addresses a client may connect to: the decision is made on what a name resolves to, for every
-//! hop, so that a redirect from a public server to a name of this machine's network is refused too.
+//! hop, so that neither a redirect from a public server nor the settings of a repository from there lead
+//! to a name of this machine's network.
 
 use super::fetch::{is_private, is_private_address};
 use reqwest::Url;
@@ -8,17 +9,38 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Resolves names for one client, whose own server is `home`.
+/// Resolves names for one client.
 pub struct Guard {
+    /// The host that the user named: it may be anywhere.
     home: Option<String>,
-    /// The server is on this machine's network itself: its neighbours may be named by it.
+    /// That host is on this machine's network itself: its neighbours may be named by it.
     inside: Arc<AtomicBool>,
 }
 
+/// A name that leads to where the client may not go.
+#[derive(Debug)]
+pub struct Inward {
+    host: String,
+}
+
+impl std::fmt::Display for Inward {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is an address of this machine or its network", self.host)
+    }
+}
+
+impl std::error::Error for Inward {}
+
 impl Guard {
+    /// For a server that the user named.
     pub fn new(base: &Url) -> Self {
         let home = base.host_str().map(str::to_ascii_lowercase);
         Self { home, inside: Arc::new(AtomicBool::new(is_private(base))) }
+    }
+
+    /// For a server that somebody on a public address named: no host of this machine's network will do.
+    pub fn outward() -> Self {
+        Self { home: None, inside: Arc::default() }
     }
 }
 
@@ -29,10 +51,12 @@ impl Resolve for Guard {
         let inside = self.inside.clone();
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let private = |a: &SocketAddr| is_private_address(a.ip());
             if at_home {
-                inside.fetch_or(found.iter().any(|a| is_private_address(a.ip())), Ordering::Relaxed);
-            } else if !inside.load(Ordering::Relaxed) && found.iter().any(|a| is_private_address(a.ip())) {
-                return Err(format!("{host} is an address of this machine or its network").into());
+                // A public host does not become a neighbour by one more address.
+                inside.fetch_or(!found.is_empty() && found.iter().all(private), Ordering::Relaxed);
+            } else if !inside.load(Ordering::Relaxed) && found.iter().any(private) {
+                return Err(Inward { host }.into());
             }
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)
@@ -55,6 +79,7 @@ mod tests {
         let guard = |url: &str| Guard::new(&url.parse().unwrap());
         assert!(!resolves(&guard("https://192.0.2.1"), "localhost"));
         assert!(!resolves(&guard("https://hub.example"), "LOCALHOST"));
+        assert!(!resolves(&Guard::outward(), "localhost"));
         // Whoever typed the name meant it, and a server of this network may name its neighbours.
         assert!(resolves(&guard("http://localhost:1"), "localhost"));
         assert!(resolves(&guard("http://10.0.0.1"), "localhost"));

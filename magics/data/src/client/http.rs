@@ -1,7 +1,7 @@
 //! The real transport: reqwest over rustls, HTTP/1.1, connections kept alive.
 
 use super::fetch::is_loopback;
-use super::guard::Guard;
+use super::guard::{Guard, Inward};
 use super::transport::{BoxFuture, Chunks, Content, Failure, PATIENCE, Part, Request, Response, Transport};
 use crate::serve::FILE_NAME_HEADER;
 use bytes::Bytes;
@@ -27,6 +27,16 @@ impl Http {
     /// A client for the server at `base`, and for where it redirects to. A server of this machine is
     /// reached directly, whatever proxy the environment names.
     pub fn new(base: &Url) -> Result<Self> {
+        Self::guarded(base, Guard::new(base))
+    }
+
+    /// As [`Http::new`], for a server that the settings of a repository from a public host name: no
+    /// address of this machine's network is reached, whatever the name resolves to.
+    pub fn outward(base: &Url) -> Result<Self> {
+        Self::guarded(base, Guard::outward())
+    }
+
+    fn guarded(base: &Url, guard: Guard) -> Result<Self> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("dds/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -38,7 +48,7 @@ impl Http {
             builder = builder.no_proxy();
         }
         if is_loopback(base) || !behind_proxy() {
-            builder = builder.dns_resolver(Arc::new(Guard::new(base)));
+            builder = builder.dns_resolver(Arc::new(guard));
         }
         let client = builder
             .build()
@@ -130,6 +140,9 @@ async fn file_body(path: &std::path::Path, len: u64) -> Result<reqwest::Body, Fa
 }
 
 fn failure(e: reqwest::Error) -> Failure {
+    if let Some(inward) = causes(&e).find_map(|cause| cause.downcast_ref::<Inward>()) {
+        return Failure::Forbidden(inward.to_string());
+    }
     let text = reason(&e);
     if e.is_timeout() && !e.is_connect() {
         Failure::Timeout
@@ -140,15 +153,18 @@ fn failure(e: reqwest::Error) -> Failure {
     }
 }
 
+fn causes(e: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let mut next = e.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
 /// The innermost cause: the outer ones name the URL.
 fn reason(e: &reqwest::Error) -> String {
-    let mut cause: Option<&dyn std::error::Error> = e.source();
-    let mut text = None;
-    while let Some(c) = cause {
-        text = Some(c.to_string());
-        cause = c.source();
-    }
-    text.unwrap_or_else(|| {
+    causes(e).last().map(ToString::to_string).unwrap_or_else(|| {
         if e.is_timeout() { "no connection in time".into() } else { "the transfer failed".into() }
     })
 }

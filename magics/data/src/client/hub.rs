@@ -240,7 +240,9 @@ impl HubClient {
         let _place = self.fetcher.places.acquire().await;
         let response = match self.fetcher.transport.send(request).await {
             Ok(response) => response,
-            Err(Failure::Connect(why)) => return Err(self.fetcher.unreachable(1, &why)),
+            Err(Failure::Connect(why) | Failure::Forbidden(why)) => {
+                return Err(self.fetcher.unreachable(1, &why));
+            }
             Err(failure) => return Ok(Put::Unknown(failure.to_string())),
         };
         match response.status {

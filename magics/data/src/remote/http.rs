@@ -106,7 +106,8 @@ impl Site {
                 },
             },
         };
-        let fetcher = Fetcher::new(Arc::new(Http::new(&base)?), base.clone(), signer, Retry::default());
+        let http = if elsewhere { Http::outward(&base)? } else { Http::new(&base)? };
+        let fetcher = Fetcher::new(Arc::new(http), base.clone(), signer, Retry::default());
         Ok(Self { name: remote.name.clone(), shown: base.to_string(), base, fetcher })
     }
 

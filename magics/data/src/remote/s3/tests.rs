@@ -133,6 +133,10 @@ fn addresses() {
     // A repository from another machine may not turn us on our own network.
     let inward = remote("endpointurl = http://169.254.169.254\n", Level::Repo);
     assert_eq!(S3Remote::open(&inward, &config, true).err().unwrap().kind, Kind::Unavailable);
+    // The user's own environment may.
+    let mut own = config.clone();
+    own.peers.env.insert("AWS_ENDPOINT_URL".into(), Secret::new("http://10.0.0.1:9000"));
+    assert!(!S3Remote::open(&remote("", Level::Repo), &own, true).unwrap().inner.elsewhere);
     let e = S3Remote::open(&remote("", Level::Repo), &testing::config(Path::new("/n")), false).err().unwrap();
     assert!(e.kind == Kind::Unauthorized && e.hint.unwrap().contains("AWS_ACCESS_KEY_ID"));
     assert!(
