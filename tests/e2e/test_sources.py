@@ -112,10 +112,33 @@ def test_a_clone_without_data_shows_what_its_repository_has(served, dds, env, tm
         mount.line_with("mounted ")
         image = next(p for p in served.repository.files if p.startswith("clipart/animals/"))
         assert (clone / "seen" / image).read_bytes() == served.repository.files[image]
+    git(clone, "switch", "--quiet", "--create", "not-there", env=env)
+    done = inside.run("ls")
+    assert done.returncode != 0 and "not-there" in done.stderr and "dds ls ." in done.stderr, done.stderr
+    assert "README.md" in inside.ok("ls", ".")
     # With another host it is an ordinary repository, and its own commits count.
     other = json.loads(dds.at(clone).ok("ls", "text", "--json"))
     assert other["entries"]
     assert "large.bin" in dds.at(served.repository.folder).ok("ls")
+
+
+def test_looking_around_without_a_clone(start_server, repository, dds, env):
+    served = start_server(repository)
+    before = git(repository.folder, "rev-parse", "HEAD", env=env).strip()
+    table = dds.cwd / "labels.csv"
+    table.write_text("name,count\ncat,1\ndog,2\n")
+    dds.ok("upload", table, "--to", served.url, "--versioning", "git", "-m", "Labels")
+    tree = json.loads(dds.ok("tree", f"{served.url}:clipart", "--json"))["tree"]
+    inside = [p for p in repository.files if p.startswith("clipart/")]
+    assert tree["files"] == len(inside) and tree["size"] == sum(len(repository.files[p]) for p in inside)
+    assert "animals/" in dds.ok("tree", f"{served.url}:clipart", "--depth", "1")
+    head = dds.ok("head", f"{served.url}:labels.csv", "-n", "1")
+    assert "2 rows, 2 columns" in head and "cat" in head and "dog" not in head
+    out = json.loads(dds.ok("diff", before, "--repo", served.url, "--json"))
+    assert [e["path"] for e in out["added"]] == ["labels.csv"] and not out["changed"] and not out["removed"]
+    commits = json.loads(dds.ok("log", served.url, "--json"))["commits"]
+    theirs = git(repository.folder, "log", "--format=%H %s", "main", env=env).splitlines()
+    assert [f"{c['commit']} {c['message'].splitlines()[0]}" for c in commits] == theirs
 
 
 def test_login_keeps_a_token_that_the_dagshub_client_takes_too(start_server, repository, dds, env, tmp_path):

@@ -69,6 +69,70 @@ pub struct Cat {
     pub target: String,
 }
 
+/// Show a folder and everything below it as a tree, with sizes
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tree {
+    /// Folder: local, mounted, or URL[@REV][:PATH]; without it, as for ls
+    #[arg(default_value = "", hide_default_value = true)]
+    pub target: String,
+    /// At most this many levels; folders below are counted
+    #[arg(short = 'L', long, value_name = "N")]
+    pub depth: Option<usize>,
+    /// Folders only
+    #[arg(short, long)]
+    pub dirs: bool,
+}
+
+/// Show the first rows of a file: CSV and TSV as a table, other text as lines
+#[derive(Args, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Head {
+    /// File: local, mounted, or URL[@REV]:PATH
+    pub target: String,
+    /// How many rows or lines
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub rows: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { target: String::new(), rows: 10 }
+    }
+}
+
+/// Compare two revisions of a repository: files added, changed and removed
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Diff {
+    /// Branch, tag or commit; in a repository of this machine also HEAD~1 and the like
+    pub old: String,
+    /// What to compare with; by default the branch that the clone or the URL stands at
+    pub new: Option<String>,
+    /// Repository or a folder in it: URL[:PATH], local or mounted; by default the one around the current
+    /// folder
+    #[arg(short, long, value_name = "REPO", default_value = "", hide_default_value = true)]
+    pub repo: String,
+}
+
+/// Show the commits of a repository, newest first
+#[derive(Args, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// URL[@REV], a clone or a mount; without it, the repository around the current folder
+    #[arg(default_value = "", hide_default_value = true)]
+    pub target: String,
+    /// At most this many commits
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub max: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { target: String::new(), max: 20 }
+    }
+}
+
 /// Upload files into a repository without cloning it
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -1,7 +1,11 @@
-//! The commands `ls`, `stat`, `cat`, `upload`, `clone`, `login` and `logout`, over folders of this machine, mounts and
-//! repositories alike.
+//! The commands about files, revisions and accounts, over folders of this machine, mounts and repositories
+//! alike.
 
 mod clone;
+mod diff;
+mod head;
+mod log;
+mod tree;
 mod upload;
 
 use crate::account;
@@ -54,7 +58,11 @@ impl Data {
             && let Some(here) = here::around(at, &self.config)?
             && (here.root.join(".dvc").is_dir() || !matches!(here.url, RepoUrl::Local { .. }))
         {
-            let source = self.resolver.open(&here.url, cx)?;
+            let source = self.resolver.open(&here.url, cx).map_err(|e| match &e.hint {
+                _ if e.kind == Kind::Interrupted => e,
+                Some(hint) => e.clone().hint(format!("{hint}; `dds ls .` lists the folder itself")),
+                None => e.hint("`dds ls .` lists the folder itself"),
+            })?;
             return Ok(Place::Remote { source, path: here.below });
         }
         Ok(place)
@@ -141,7 +149,8 @@ impl DataEngine for Data {
         };
         too_long(entry.size.unwrap_or(0))?;
         let content = match &place {
-            Place::Local(at) => local_head(at)?,
+            // One byte more tells that there is more.
+            Place::Local(at) => local_read(at, MAX_CAT_BYTES + 1)?,
             Place::Remote { source, path } => source.read(path, cx)?,
         };
         // The size may not have been known, or was not the whole truth (files of /proc).
@@ -157,6 +166,22 @@ impl DataEngine for Data {
         let json = json!({"target": name, "size": size, "text": text});
         let html = format!("<pre>{}</pre>", escape_html(&printable(&text)));
         Ok(Outcome { json, ..Outcome::default() }.detail(printable(text.trim_end_matches('\n'))).html(html))
+    }
+
+    fn tree(&self, r: &rq::Tree, cx: &Cx) -> Result<Outcome> {
+        tree::run(self, r, cx)
+    }
+
+    fn head(&self, r: &rq::Head, cx: &Cx) -> Result<Outcome> {
+        head::run(self, r, cx)
+    }
+
+    fn diff(&self, r: &rq::Diff, cx: &Cx) -> Result<Outcome> {
+        diff::run(self, r, cx)
+    }
+
+    fn log(&self, r: &rq::Log, cx: &Cx) -> Result<Outcome> {
+        log::run(self, r, cx)
     }
 
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
@@ -291,14 +316,14 @@ fn local_list(dir: &Path, recursive: bool, cx: &Cx) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
-/// The first bytes of a regular file, one more than `cat` shows. Devices and pipes have no end.
-fn local_head(at: &Path) -> Result<Vec<u8>> {
+/// The first bytes of a regular file. Devices and pipes have no end.
+fn local_read(at: &Path, max: u64) -> Result<Vec<u8>> {
     let io = |e: std::io::Error| Error::io(at, &e);
     if !std::fs::metadata(at).map_err(io)?.is_file() {
         return Err(Error::usage(format!("{} is not a regular file", at.display())));
     }
     let mut bytes = Vec::new();
-    File::open(at).and_then(|f| f.take(MAX_CAT_BYTES + 1).read_to_end(&mut bytes)).map_err(io)?;
+    File::open(at).and_then(|f| f.take(max).read_to_end(&mut bytes)).map_err(io)?;
     Ok(bytes)
 }
 

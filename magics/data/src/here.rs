@@ -23,7 +23,10 @@ pub struct Here {
 /// the file system that `at` is on: a folder mounted by another process is no part of the tree around it.
 pub fn around(at: &Path, config: &Config) -> Result<Option<Here>> {
     let Some((root, below)) = working_tree(at)? else { return Ok(None) };
-    let url = hub_remote(&root, config).unwrap_or_else(|| RepoUrl::Local { path: root.clone(), rev: None });
+    let url = hub_remote(&root, config).unwrap_or_else(|| {
+        let rev = open(&root).and_then(|git| detached(&git));
+        RepoUrl::Local { path: root.clone(), rev }
+    });
     Ok(Some(Here { url, root, below }))
 }
 
@@ -78,21 +81,31 @@ fn name_of(url: &RepoUrl) -> String {
 
 /// The repository on the configured host that a remote of this clone names; `origin` is asked first.
 fn hub_remote(root: &Path, config: &Config) -> Option<RepoUrl> {
-    let none: [&Path; 0] = [];
-    let git = git2::Repository::open_ext(root, git2::RepositoryOpenFlags::NO_SEARCH, none).ok()?;
+    let git = open(root)?;
     let names = git.remotes().ok()?;
     let mut names: Vec<String> = names.iter().filter_map(|n| n.ok().flatten().map(str::to_owned)).collect();
     names.sort_by_key(|n| n != "origin");
-    let branch = git.find_reference("HEAD").ok().and_then(|h| {
+    let checked_out = git.find_reference("HEAD").ok().and_then(|h| {
         let target = h.symbolic_target().ok().flatten()?.to_owned();
         target.strip_prefix("refs/heads/").map(str::to_owned)
     });
+    let checked_out = checked_out.or_else(|| detached(&git));
     names.iter().find_map(|name| {
         let remote = git.find_remote(name).ok()?;
         let (owner, repo, credentials) = on_host(remote.url().ok()?, &config.dagshub_host)?;
         let base = config.dagshub_host.trim_end_matches('/').to_owned();
-        Some(RepoUrl::Hub { base, owner, repo, rev: branch.clone(), credentials })
+        Some(RepoUrl::Hub { base, owner, repo, rev: checked_out.clone(), credentials })
     })
+}
+
+fn open(root: &Path) -> Option<git2::Repository> {
+    let none: [&Path; 0] = [];
+    git2::Repository::open_ext(root, git2::RepositoryOpenFlags::NO_SEARCH, none).ok()
+}
+
+/// The commit that is checked out where no branch is.
+fn detached(git: &git2::Repository) -> Option<String> {
+    git.find_reference("HEAD").ok()?.target().map(|commit| commit.to_string())
 }
 
 /// `OWNER`, `REPO` and the login of `URL/OWNER/REPO.git` on `host`.
@@ -153,6 +166,18 @@ mod tests {
         }
         let outside = tempfile::tempdir().unwrap();
         assert_eq!(around(outside.path(), &config(outside.path())).unwrap(), None);
+    }
+
+    #[test]
+    fn a_commit_that_is_checked_out_is_the_one_that_is_meant() {
+        for remote in ["http://hub.example/team/photos.git", "/somewhere/photos.git"] {
+            let (dir, config) = clone(remote);
+            let root = dir.path().join("art");
+            git(&root, &["commit", "-q", "--allow-empty", "-m", "one"]);
+            git(&root, &["checkout", "-q", "--detach"]);
+            let head = git(&root, &["rev-parse", "HEAD"]);
+            assert_eq!(around(&root, &config).unwrap().unwrap().url.rev(), Some(head.as_str()), "{remote}");
+        }
     }
 
     #[test]

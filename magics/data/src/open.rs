@@ -5,6 +5,7 @@
 
 mod big;
 mod fetching;
+mod history;
 mod hub;
 mod local;
 mod prefetch;
@@ -18,12 +19,13 @@ use crate::store::BlobStore;
 use dds_core::{Config, Cx, Entry, Error, Kind, RepoPath, RepoUrl, Result, Secret, Source};
 use hub::Hub;
 use local::Local;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::ops::Range;
 use std::sync::Arc;
 use upstream::Upstream;
 
 pub use fetching::Settings;
+pub use history::history;
 
 /// A repository at a commit. Cheap to share; all methods may be called from any thread.
 pub struct Repo {
@@ -123,12 +125,20 @@ fn is_public(url: &str) -> bool {
         .map(|(host, _)| format!("ssh://{host}"));
     let parsed = url.parse::<reqwest::Url>().ok().or_else(|| scp?.parse().ok());
     let Some(url) = parsed else { return true };
-    if is_private(&url) {
-        return false;
-    }
+    let found = resolved(&url);
+    !is_private(&url) && (found.is_empty() || !found.iter().all(|a| is_private_address(*a)))
+}
+
+/// Whether `url`, which the server at `base` named, leads to this machine's network from outside of it.
+pub fn turns_inward(base: &reqwest::Url, url: &reqwest::Url) -> bool {
+    url.host() != base.host()
+        && is_public(base.as_str())
+        && (is_private(url) || resolved(url).into_iter().any(is_private_address))
+}
+
+fn resolved(url: &reqwest::Url) -> Vec<IpAddr> {
     let found = url.host_str().and_then(|host| (host, 0).to_socket_addrs().ok());
-    let found: Vec<SocketAddr> = found.into_iter().flatten().collect();
-    found.is_empty() || !found.iter().all(|a| is_private_address(a.ip()))
+    found.into_iter().flatten().map(|a| a.ip()).collect()
 }
 
 /// An error with the repository it is about, where the message does not name it already.

@@ -488,3 +488,28 @@ fn a_broken_dvc_file_is_named_with_its_line() {
         assert_eq!(source.read(&path("more/bad.dvc"), &cx).unwrap().len(), 34);
     }
 }
+
+#[test]
+fn who_may_name_addresses_of_this_network() {
+    for (url, public) in [
+        ("https://8.8.8.8/o/r.git", true),
+        ("https://10.0.0.1/o/r.git", false),
+        ("http://localhost:3000/o/r.git", false),
+        ("git@localhost:o/r.git", false),
+        ("git@10.1.2.3:o/r.git", false),
+        ("ssh://git@localhost/o/r.git", false),
+        ("https://no.such.host.invalid/o/r.git", true),
+        ("no URL at all", true),
+    ] {
+        assert_eq!(is_public(url), public, "{url}");
+    }
+    for (base, named, inward) in [
+        ("https://8.8.8.8", "https://localhost/o/r.git", true),
+        ("https://8.8.8.8", "https://10.0.0.1/o/r.git", true),
+        ("https://8.8.8.8", "https://8.8.4.4/o/r.git", false),
+        ("http://10.0.0.2", "http://localhost/o/r.git", false),
+        ("http://localhost:1", "http://localhost:2/o/r.git", false),
+    ] {
+        assert_eq!(turns_inward(&base.parse().unwrap(), &named.parse().unwrap()), inward, "{base} {named}");
+    }
+}
