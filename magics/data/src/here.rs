@@ -57,6 +57,10 @@ pub fn to_mount(url: &str, dir: &str, config: &Config, cx: &Cx) -> Result<(RepoU
         let named = if dir.is_empty() { name_of(&url) } else { dir.to_owned() };
         return Ok((url, cx.absolute(named)));
     }
+    if !url.is_empty() && open(&cx.absolute(url)).is_some() {
+        return Err(Error::usage(format!("{url} is a repository, and no folder to mount on was given"))
+            .hint(format!("write: mount {url} DIR")));
+    }
     let here = around(&cx.cwd, config)?.ok_or_else(|| {
         Error::usage(format!("{} is in no Git repository", cx.cwd.display()))
             .hint("write: mount URL DIR, or call it inside a clone")
@@ -193,6 +197,12 @@ mod tests {
         assert_eq!(of("dagshub://o/r@v1", "").unwrap(), ("dagshub://o/r@v1".into(), root.join("deep/r")));
         assert_eq!(of("git@h:o/r.git", "").unwrap().1, root.join("deep/r"));
         assert_eq!(of("..", "d").unwrap(), ("..".into(), root.join("deep/d")));
+        let e = to_mount("..", "", &config, &cx).unwrap_err();
+        assert!(
+            e.message.contains("no folder to mount on") && e.hint.unwrap().contains("mount .. DIR"),
+            "{}",
+            e.message
+        );
         let nowhere = tempfile::tempdir().unwrap();
         let e = to_mount("d", "", &config, &Cx::silent(nowhere.path())).unwrap_err();
         assert!(e.message.contains("no Git repository"), "{e}");
