@@ -46,7 +46,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
         "login" => match door {
-            Door::Cell => &["login", "login --token {dds::password(\"token: \").unwrap()}"],
+            Door::Cell => &["login", "login --token={token}"],
             Door::Shell => &["login", "login https://dagshub.example.org --token -"],
         },
         "logout" => &["logout"],

@@ -69,8 +69,9 @@ pub fn login(config: &Config, r: &rq::Login, cx: &Cx) -> Result<Outcome> {
             return Err(Error::usage("the token is empty").hint("copy it from your account's settings"));
         }
         Some("-") => {
-            return Err(Error::usage("only a shell hands a token over on standard input")
-                .hint("in a notebook: %dds login --token {dds::password(\"token: \").unwrap()}"));
+            return Err(Error::usage("only a shell hands a token over on standard input").hint(
+                "in a notebook: let token = dds::password(\"token: \")?; then: %dds login --token={token}",
+            ));
         }
         Some(token) => store::Token::by_hand(Secret::new(token)),
         None => oauth::ask(&host, transport.clone(), config, cx)?,

@@ -414,7 +414,7 @@ fn the_first_error_ends_the_cell_and_names_its_line() {
 fn a_token_is_not_repeated_in_an_error() {
     let b = bench();
     for code in
-        ["%dds upload --token hunter2", "x = 1\n%dds mount u --token=hunter2", "%dds ls --tokn=hunter2"]
+        ["%dds upload --token hunter2", "x = 1\n%dds clone u --token=hunter2", "%dds ls --tokn=hunter2"]
     {
         let e = b.error(code);
         assert!(!format!("{e:?}").contains("hunter2"), "{e:?}");
