@@ -32,7 +32,7 @@ def test_the_nearest_word_is_suggested(dds, typed, meant):
 
 
 def test_a_missing_argument_is_named(dds):
-    assert "DIR" in failed(dds.run("mount", "http://127.0.0.1:1/o/r"), 2).upper()
+    assert "DIR" in failed(dds.run("clone", "http://127.0.0.1:1/o/r"), 2).upper()
 
 
 @pytest.mark.parametrize("command", ["show", "cat", "stat"])

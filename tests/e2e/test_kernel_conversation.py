@@ -45,6 +45,18 @@ def test_a_question_has_its_prompt_and_a_password_is_hidden(kernel):
     assert ran.stdout == "6\n" and "secret" not in str(ran.messages)
 
 
+def test_a_token_is_asked_for_and_not_shown(kernel, start_server, repository):
+    served = start_server(repository, "--token", "canary-77")
+    login = f'let token = dds::password("token: ")?;\n%dds login {served.host} --token={{token}}'
+    cell, question = asked(kernel, login)
+    assert question == {"prompt": "token: ", "password": True}
+    kernel.client.input("canary-77")
+    ran = kernel.collect(cell)
+    assert "logged in to" in ran.text and "canary-77" not in str(ran.messages), ran.text
+    assert "README.md" in kernel.ok(f"%dds ls {served.url}").text
+    assert "logged out" in kernel.ok(f"%dds logout {served.host}").text
+
+
 def test_a_front_end_without_input_is_told(kernel):
     cell = kernel.client.execute('println!("{:?}", dds::input("? ").is_err());', allow_stdin=False)
     assert kernel.collect(cell).stdout == "true\n"

@@ -73,6 +73,10 @@ fn dispatch(words: &[String], style: Style) -> Result<()> {
             let cancel = interrupt::watch();
             match other {
                 ShellCommand::Common(Command::Mount(r)) => serving::mount(&config, &r, &cwd, &cancel, style),
+                ShellCommand::Common(Command::Login(r)) => {
+                    let login = Command::Login(command::with_token_from_input(r)?);
+                    command::run(&config, &login, &cwd, &cancel, style)
+                }
                 ShellCommand::Common(command) => command::run(&config, &command, &cwd, &cancel, style),
                 ShellCommand::Serve(r) => serving::serve(&r, &cwd, &cancel, style),
                 ShellCommand::App(r) => serving::app(&config, &r, &cwd, &cancel, style),

@@ -61,8 +61,9 @@ pub fn checkpoints(env: Env<'_>) -> bool {
     !text(env, "DDS_CHECKPOINTS").is_some_and(|value| matches!(value.as_str(), "off" | "0" | "no" | "false"))
 }
 
-/// The variables that AWS's own tools read.
-const AWS: [&str; 11] = [
+/// The variables that AWS's own tools and the `dagshub` client read.
+const PASSED_ON: [&str; 12] = [
+    "DAGSHUB_CLIENT_ID",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -88,7 +89,11 @@ fn peers(env: Env<'_>) -> PeerSettings {
         home,
         dvc_system: Some(dvc_system.join("config")),
         dvc_global: dvc_global.map(|d| d.join("config")),
-        env: AWS
+        dagshub_tokens: path(env, "DAGSHUB_CLIENT_TOKENS_CACHE").or_else(|| {
+            let cache = path(env, "XDG_CACHE_HOME").or_else(|| Some(path(env, "HOME")?.join(".cache")));
+            Some(cache?.join("dagshub/tokens"))
+        }),
+        env: PASSED_ON
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), Secret::new(text(env, name)?))))
             .collect(),

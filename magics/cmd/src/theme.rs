@@ -11,7 +11,10 @@ pub struct Theme {
 pub const THEMES: &[Theme] = &[
     Theme {
         title: "Data",
-        commands: &["mount", "unmount", "mounts", "ls", "stat", "cat", "show", "upload", "clone"],
+        commands: &[
+            "mount", "unmount", "mounts", "ls", "tree", "stat", "cat", "head", "show", "diff", "log",
+            "upload", "clone", "login", "logout",
+        ],
     },
     Theme {
         title: "Learn",
@@ -33,11 +36,20 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "ls" => &["ls photos/birds --long", "ls dagshub://team/photos@v1:birds"],
         "stat" => &["stat photos/birds/001.jpg"],
         "cat" => &["cat photos/README.md"],
+        "tree" => &["tree photos", "tree dagshub://team/photos@v1 --depth 2"],
+        "head" => &["head photos/labels.csv", "head dagshub://team/photos:labels.csv -n 3"],
+        "diff" => &["diff v1 v2", "diff v1 --repo dagshub://team/photos:birds"],
+        "log" => &["log", "log dagshub://team/photos@v1 -n 5"],
         "show" => {
             &["show photos/birds/001.jpg photos/birds/002.jpg", "show photos/birds -n 9 --out birds.png"]
         }
         "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
+        "login" => match door {
+            Door::Cell => &["login", "login --token={token}"],
+            Door::Shell => &["login", "login https://dagshub.example.org --token -"],
+        },
+        "logout" => &["logout"],
         "data" => match door {
             Door::Cell => &[
                 "data --path photos --name birds --split every:5",

@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn every_mistake_is_answered_in_words() {
         let show = "usage: %dds show TARGETS… [--size N] [--max N] [--columns N] [--out FILE]";
-        let mount = "usage: %dds mount URL DIR [--via WAY] [--token TOKEN]";
+        let mount = "usage: %dds mount [URL] [DIR] [--via WAY] [--token TOKEN]";
+        let clone = "usage: %dds clone URL DIR [--data] [--token TOKEN]";
         for (line, expected) in [
             (
                 "shwo a.jpg",
@@ -276,11 +277,8 @@ mod tests {
             ("show a --tokn=hunter2", format!("`show` has no flag --tokn | {show}")),
             ("show", format!("`show` needs TARGETS (image files or folders: local, mounted, or URL[@REV]:PATH) | {show}")),
             (
-                "mount",
-                format!(
-                    "`mount` needs URL (http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or a local \
-                     Git repository) and DIR (the folder to mount on; made when missing, must be empty) | {mount}"
-                ),
+                "clone",
+                format!("`clone` needs URL (repository URL) and DIR (folder to make; must be missing or empty) | {clone}"),
             ),
             ("mount u d --via fues", format!("--via takes auto, fuse or copy, not \"fues\" | did you mean `fuse`?\n{mount}")),
             ("show a --size big", format!("--size takes a whole number, 0 or more, not \"big\" | {show}")),

@@ -33,6 +33,8 @@ pub struct PeerSettings {
     /// DVC's own configuration files outside repositories: the machine's, then the user's.
     pub dvc_system: Option<PathBuf>,
     pub dvc_global: Option<PathBuf>,
+    /// Where the `dagshub` client keeps its tokens.
+    pub dagshub_tokens: Option<PathBuf>,
     /// The `AWS_*` variables of the environment, and what else names credentials.
     pub env: BTreeMap<String, Secret>,
 }

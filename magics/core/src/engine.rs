@@ -9,8 +9,14 @@ pub trait DataEngine: Send + Sync {
     fn ls(&self, r: &rq::Ls, cx: &Cx) -> Result<Outcome>;
     fn stat(&self, r: &rq::Stat, cx: &Cx) -> Result<Outcome>;
     fn cat(&self, r: &rq::Cat, cx: &Cx) -> Result<Outcome>;
+    fn tree(&self, r: &rq::Tree, cx: &Cx) -> Result<Outcome>;
+    fn head(&self, r: &rq::Head, cx: &Cx) -> Result<Outcome>;
+    fn diff(&self, r: &rq::Diff, cx: &Cx) -> Result<Outcome>;
+    fn log(&self, r: &rq::Log, cx: &Cx) -> Result<Outcome>;
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome>;
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome>;
+    fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome>;
+    fn logout(&self, r: &rq::Logout, cx: &Cx) -> Result<Outcome>;
 }
 
 /// Repositories as folders. Implemented by `dds-mount`.

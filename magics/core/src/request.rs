@@ -8,9 +8,13 @@ use serde::Deserialize;
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mount {
-    /// http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or a local Git repository
+    /// http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV], a Git repository
+    /// (https://HOST/PATH.git, USER@HOST:PATH.git) or a local one; without it, the repository around the
+    /// current folder
+    #[arg(default_value = "", hide_default_value = true)]
     pub url: String,
-    /// The folder to mount on; made when missing, must be empty
+    /// The folder to mount on; made when missing, must be empty; without it, named after the repository
+    #[arg(default_value = "", hide_default_value = true)]
     pub dir: String,
     /// How to provide the files: auto tries FUSE, then verified copies
     #[arg(long, value_name = "WAY", value_parser = ["auto", "fuse", "copy"], default_value = "auto")]
@@ -37,8 +41,9 @@ pub struct Mounts {}
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ls {
-    /// Folder or repository
-    #[arg(default_value = ".")]
+    /// Folder or repository; without it, the repository around the current folder if DVC keeps data
+    /// there, else the folder itself
+    #[arg(default_value = "", hide_default_value = true)]
     pub target: String,
     /// All files below, not only one level
     #[arg(short, long)]
@@ -62,6 +67,70 @@ pub struct Stat {
 pub struct Cat {
     /// File: local, mounted, or URL[@REV]:PATH
     pub target: String,
+}
+
+/// Show a folder and everything below it as a tree, with sizes
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tree {
+    /// Folder: local, mounted, or URL[@REV][:PATH]; without it, as for ls
+    #[arg(default_value = "", hide_default_value = true)]
+    pub target: String,
+    /// At most this many levels; folders below are counted
+    #[arg(short = 'L', long, value_name = "N")]
+    pub depth: Option<usize>,
+    /// Folders only
+    #[arg(short, long)]
+    pub dirs: bool,
+}
+
+/// Show the first rows of a file: CSV and TSV as a table, other text as lines
+#[derive(Args, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Head {
+    /// File: local, mounted, or URL[@REV]:PATH
+    pub target: String,
+    /// How many rows or lines
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub rows: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { target: String::new(), rows: 10 }
+    }
+}
+
+/// Compare two revisions of a repository: files added, changed and removed
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Diff {
+    /// Branch, tag or commit; in a repository of this machine also HEAD~1 and the like
+    pub old: String,
+    /// What to compare with; by default the branch that the clone or the URL stands at
+    pub new: Option<String>,
+    /// Repository or a folder in it: URL[:PATH], local or mounted; by default the one around the current
+    /// folder
+    #[arg(short, long, value_name = "REPO", default_value = "", hide_default_value = true)]
+    pub repo: String,
+}
+
+/// Show the commits of a repository, newest first
+#[derive(Args, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// URL[@REV], a clone or a mount; without it, the repository around the current folder
+    #[arg(default_value = "", hide_default_value = true)]
+    pub target: String,
+    /// At most this many commits
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub max: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { target: String::new(), max: 20 }
+    }
 }
 
 /// Upload files into a repository without cloning it
@@ -99,6 +168,26 @@ pub struct Clone {
     /// Access token (better: DAGSHUB_USER_TOKEN); never printed
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+}
+
+/// Log in to a DagsHub host: in the browser, or with a token
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Login {
+    /// Address of the host; by default DAGSHUB_CLIENT_HOST, else https://dagshub.com
+    pub host: Option<String>,
+    /// Keep this access token instead of asking in the browser; never printed. In a shell, - reads it from
+    /// standard input
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Forget the tokens of a DagsHub host
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logout {
+    /// Address of the host; by default DAGSHUB_CLIENT_HOST, else https://dagshub.com
+    pub host: Option<String>,
 }
 
 /// Serve a Git+DVC repository over DagsHub's API

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod faulty;
 pub mod fetch;
+mod guard;
 pub mod http;
 pub mod hub;
 pub mod memory;

@@ -1,17 +1,23 @@
-//! The commands `ls`, `stat`, `cat`, `upload` and `clone`, over folders of this machine, mounts and
-//! repositories alike.
+//! The commands about files, revisions and accounts, over folders of this machine, mounts and repositories
+//! alike.
 
 mod clone;
+mod diff;
+mod head;
+mod log;
+mod tree;
 mod upload;
 
+use crate::account;
+use crate::here;
 use crate::open::open_repo;
 use dds_core::engine::DataEngine;
 use dds_core::mime::{escape_html, printable};
 use dds_core::request as rq;
 use dds_core::table::{Align, Table, bytes, count};
 use dds_core::{
-    Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, Resolver, Result,
-    Source, Versioning,
+    Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, RepoUrl, Resolver,
+    Result, Source, Versioning,
 };
 use serde_json::{Value, json};
 use std::fs::File;
@@ -44,6 +50,24 @@ impl Data {
         Self { config, resolver }
     }
 
+    /// The current folder: in a mount its repository, in a clone where DVC keeps data the repository around
+    /// it, else the folder itself.
+    fn around(&self, cx: &Cx) -> Result<Place> {
+        let place = self.place(".", cx)?;
+        if let Place::Local(at) = &place
+            && let Some(here) = here::around(at, &self.config)?
+            && (here.root.join(".dvc").is_dir() || !matches!(here.url, RepoUrl::Local { .. }))
+        {
+            let source = self.resolver.open(&here.url, cx).map_err(|e| match &e.hint {
+                _ if e.kind == Kind::Interrupted => e,
+                Some(hint) => e.clone().hint(format!("{hint}; `dds ls .` lists the folder itself")),
+                None => e.hint("`dds ls .` lists the folder itself"),
+            })?;
+            return Ok(Place::Remote { source, path: here.below });
+        }
+        Ok(place)
+    }
+
     /// A URL, a path inside a mount, a path of this machine, or `REPOSITORY[@REV][:PATH]`.
     fn place(&self, target: &str, cx: &Cx) -> Result<Place> {
         if RepoTarget::looks_like_url(target) {
@@ -70,7 +94,8 @@ impl Data {
 
 impl DataEngine for Data {
     fn ls(&self, r: &rq::Ls, cx: &Cx) -> Result<Outcome> {
-        let (entries, shown, base) = match self.place(&r.target, cx)? {
+        let place = if r.target.is_empty() { self.around(cx)? } else { self.place(&r.target, cx)? };
+        let (entries, shown, base) = match place {
             Place::Local(at) => {
                 (local_list(&at, r.recursive, cx)?, at.display().to_string(), RepoPath::root())
             }
@@ -124,7 +149,8 @@ impl DataEngine for Data {
         };
         too_long(entry.size.unwrap_or(0))?;
         let content = match &place {
-            Place::Local(at) => local_head(at)?,
+            // One byte more tells that there is more.
+            Place::Local(at) => local_read(at, MAX_CAT_BYTES + 1)?,
             Place::Remote { source, path } => source.read(path, cx)?,
         };
         // The size may not have been known, or was not the whole truth (files of /proc).
@@ -142,12 +168,36 @@ impl DataEngine for Data {
         Ok(Outcome { json, ..Outcome::default() }.detail(printable(text.trim_end_matches('\n'))).html(html))
     }
 
+    fn tree(&self, r: &rq::Tree, cx: &Cx) -> Result<Outcome> {
+        tree::run(self, r, cx)
+    }
+
+    fn head(&self, r: &rq::Head, cx: &Cx) -> Result<Outcome> {
+        head::run(self, r, cx)
+    }
+
+    fn diff(&self, r: &rq::Diff, cx: &Cx) -> Result<Outcome> {
+        diff::run(self, r, cx)
+    }
+
+    fn log(&self, r: &rq::Log, cx: &Cx) -> Result<Outcome> {
+        log::run(self, r, cx)
+    }
+
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
         upload::run(self, r, cx)
     }
 
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
         clone::run(&self.config, r, cx)
+    }
+
+    fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome> {
+        account::login(&self.config, r, cx)
+    }
+
+    fn logout(&self, r: &rq::Logout, _: &Cx) -> Result<Outcome> {
+        account::logout(&self.config, r)
     }
 }
 
@@ -266,14 +316,14 @@ fn local_list(dir: &Path, recursive: bool, cx: &Cx) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
-/// The first bytes of a regular file, one more than `cat` shows. Devices and pipes have no end.
-fn local_head(at: &Path) -> Result<Vec<u8>> {
+/// The first bytes of a regular file. Devices and pipes have no end.
+fn local_read(at: &Path, max: u64) -> Result<Vec<u8>> {
     let io = |e: std::io::Error| Error::io(at, &e);
     if !std::fs::metadata(at).map_err(io)?.is_file() {
         return Err(Error::usage(format!("{} is not a regular file", at.display())));
     }
     let mut bytes = Vec::new();
-    File::open(at).and_then(|f| f.take(MAX_CAT_BYTES + 1).read_to_end(&mut bytes)).map_err(io)?;
+    File::open(at).and_then(|f| f.take(max).read_to_end(&mut bytes)).map_err(io)?;
     Ok(bytes)
 }
 

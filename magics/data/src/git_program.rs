@@ -2,6 +2,8 @@
 //! anything here, without ever asking a question, and with credentials that stand in no argument and in
 //! no configuration file.
 
+use crate::account;
+use crate::client::Auth;
 use base64::Engine;
 use dds_core::mime::printable;
 use dds_core::repo_url::Credentials;
@@ -61,16 +63,15 @@ impl GitProgram {
             let hint = "check that `ssh` logs in to that host without asking for a password";
             return Ok(Self { ssh: true, ..Self::default() }.hint(hint.to_owned()));
         };
-        let ours = config.dagshub_host.parse::<reqwest::Url>().is_ok_and(|h| h.origin() == parsed.origin());
-        let program = match (credentials, &config.dagshub_token, &config.dagshub_login) {
-            (Some(c), _, _) if c.user.is_empty() => Self::with_login(&parsed, "token", &c.password),
-            (Some(c), _, _) if c.password.is_empty() => {
+        let program = match (credentials, account::for_host(config, &parsed)) {
+            (Some(c), _) if c.user.is_empty() => Self::with_login(&parsed, "token", &c.password),
+            (Some(c), _) if c.password.is_empty() => {
                 Self::with_login(&parsed, "token", &Secret::new(c.user.clone()))
             }
-            (Some(c), _, _) => Self::with_login(&parsed, &c.user, &c.password),
-            (None, Some(token), _) if ours => Self::with_login(&parsed, "token", token),
-            (None, None, Some((user, password))) if ours => Self::with_login(&parsed, user, password),
-            _ => Self::default(),
+            (Some(c), _) => Self::with_login(&parsed, &c.user, &c.password),
+            (None, Some(Auth::Token(token))) => Self::with_login(&parsed, "token", &token),
+            (None, Some(Auth::Login(user, password))) => Self::with_login(&parsed, &user, &password),
+            (None, None) => Self::default(),
         };
         Ok(program.hint("give --token, or https://USER:TOKEN@HOST/…".to_owned()))
     }

@@ -14,6 +14,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod account;
 pub mod client;
 pub mod contain;
 pub mod create;
@@ -22,6 +23,7 @@ mod engine;
 mod flight;
 mod git_program;
 mod hash;
+pub mod here;
 mod open;
 mod percent;
 mod remote;
@@ -29,6 +31,7 @@ mod repository;
 mod runtime;
 pub mod serve;
 pub mod store;
+mod utc;
 
 pub use engine::Data;
 pub use open::{Repo, connect, open, open_repo};

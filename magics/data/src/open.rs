@@ -5,23 +5,27 @@
 
 mod big;
 mod fetching;
+mod history;
 mod hub;
 mod local;
 mod prefetch;
 mod upstream;
 
-use crate::client::fetch::is_private;
+use crate::account;
+use crate::client::fetch::{is_private, is_private_address};
 use crate::client::{Auth, HubClient};
 use crate::repository::{Origin, Outside, Repository};
 use crate::store::BlobStore;
 use dds_core::{Config, Cx, Entry, Error, Kind, RepoPath, RepoUrl, Result, Secret, Source};
 use hub::Hub;
 use local::Local;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::ops::Range;
 use std::sync::Arc;
 use upstream::Upstream;
 
 pub use fetching::Settings;
+pub use history::history;
 
 /// A repository at a commit. Cheap to share; all methods may be called from any thread.
 pub struct Repo {
@@ -99,12 +103,7 @@ pub fn connect(url: &RepoUrl, config: &Config) -> Result<HubClient> {
         Some(c) if c.user.is_empty() => Some(Auth::Token(c.password.clone())),
         Some(c) if c.password.is_empty() => Some(Auth::Token(Secret::new(c.user.clone()))),
         Some(c) => Some(Auth::Login(c.user.clone(), c.password.clone())),
-        None if same_origin(base, host) => match (&config.dagshub_token, &config.dagshub_login) {
-            (Some(token), _) => Some(Auth::Token(token.clone())),
-            (None, Some((user, password))) => Some(Auth::Login(user.clone(), password.clone())),
-            (None, None) => None,
-        },
-        None => None,
+        None => base.parse().ok().and_then(|url| account::for_host(config, &url)),
     };
     Ok(HubClient::new(base, owner, repo, auth)?.configured(same_origin(base, host)))
 }
@@ -116,7 +115,8 @@ fn same_origin(a: &str, b: &str) -> bool {
     }
 }
 
-/// Whether a repository comes from an address that is not of this machine's own network.
+/// Whether a repository comes from an address that is not of this machine's own network. A name that
+/// leads to both is public, as is one that cannot be resolved.
 fn is_public(url: &str) -> bool {
     // `USER@HOST:PATH` is no URL.
     let scp = url
@@ -124,7 +124,21 @@ fn is_public(url: &str) -> bool {
         .and_then(|(_, rest)| rest.split_once(':'))
         .map(|(host, _)| format!("ssh://{host}"));
     let parsed = url.parse::<reqwest::Url>().ok().or_else(|| scp?.parse().ok());
-    parsed.is_none_or(|url| !is_private(&url))
+    let Some(url) = parsed else { return true };
+    let found = resolved(&url);
+    !is_private(&url) && (found.is_empty() || !found.iter().all(|a| is_private_address(*a)))
+}
+
+/// Whether `url`, which the server at `base` named, leads to this machine's network from outside of it.
+pub fn turns_inward(base: &reqwest::Url, url: &reqwest::Url) -> bool {
+    url.host() != base.host()
+        && is_public(base.as_str())
+        && (is_private(url) || resolved(url).into_iter().any(is_private_address))
+}
+
+fn resolved(url: &reqwest::Url) -> Vec<IpAddr> {
+    let found = url.host_str().and_then(|host| (host, 0).to_socket_addrs().ok());
+    found.into_iter().flatten().map(|a| a.ip()).collect()
 }
 
 /// An error with the repository it is about, where the message does not name it already.

@@ -80,7 +80,7 @@ pub fn open(remote: &RemoteConfig, config: &Config, elsewhere: bool) -> Result<A
         "http" | "https" => Ok(Arc::new(http::HttpRemote::open(remote, config, elsewhere)?)),
         "s3" => Ok(Arc::new(s3::S3Remote::open(remote, config, elsewhere)?)),
         "webdav" | "webdavs" => Ok(Arc::new(webdav::WebDavRemote::open(remote, config, elsewhere)?)),
-        "ssh" | "sftp" => Ok(Arc::new(ssh::SshRemote::open(remote, config)?)),
+        "ssh" | "sftp" => Ok(Arc::new(ssh::SshRemote::open(remote, config, elsewhere)?)),
         scheme => Err(unsupported(remote, scheme)),
     }
 }
@@ -112,14 +112,15 @@ fn unsupported(remote: &RemoteConfig, scheme: &str) -> Error {
 
 /// Refuses an address of this machine's network that a repository from elsewhere names.
 fn check_address(remote: &RemoteConfig, url: &reqwest::Url, elsewhere: bool) -> Result<()> {
-    if elsewhere && is_private(url) {
-        return Err(Error::new(
-            Kind::Unavailable,
-            format!("the DVC remote {:?} is an address of this machine or its network", remote.name),
-        )
-        .hint("clone the repository and name the remote in your own .dvc/config.local if that is right"));
-    }
-    Ok(())
+    if elsewhere && is_private(url) { Err(inward(&remote.name)) } else { Ok(()) }
+}
+
+fn inward(name: &str) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        format!("the DVC remote {name:?} is an address of this machine or its network"),
+    )
+    .hint("clone the repository and name the remote in your own .dvc/config.local if that is right")
 }
 
 /// TLS settings that we do not follow are refused, not passed over.

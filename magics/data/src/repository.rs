@@ -198,6 +198,45 @@ impl Repository {
         Err(Error::not_found(format!("there is no branch, tag or commit {rev:?}")).hint(hint))
     }
 
+    /// As [`Repository::resolve`], and what Git's users write beside: `HEAD`, branches of remotes, and
+    /// `REV~N` or `REV^` for the commits before. For repositories of the user's own, not for visitors.
+    pub fn resolve_own(&self, rev: Option<&str>) -> Result<Revision> {
+        let refused = match (self.resolve(rev), rev) {
+            (Err(e), Some(rev)) if e.kind == Kind::NotFound => (e, rev),
+            (done, _) => return done,
+        };
+        let (error, rev) = refused;
+        let (name, steps) = rev.split_at(rev.find(['~', '^']).unwrap_or(rev.len()));
+        let start = self.resolve(Some(name)).ok().map(|r| r.commit);
+        let git = lock(&self.git);
+        let named =
+            |name: &str| git.find_reference(name).and_then(|r| r.peel_to_commit()).ok().map(|c| c.id());
+        let start = match name {
+            "HEAD" => named("HEAD"),
+            _ => start.or_else(|| named(&format!("refs/remotes/{name}"))),
+        };
+        let commit = start.and_then(|oid| git.find_commit(oid).ok()).and_then(|c| before(c, steps));
+        commit.map(|c| Revision { commit: c.id(), branch: None }).ok_or(error)
+    }
+
+    /// At most `max` commits from `rev` on, newest first.
+    pub fn log(&self, rev: Option<&str>, max: usize, cx: &Cx) -> Result<Vec<CommitInfo>> {
+        let from = self.resolve_own(rev)?.commit;
+        let ids: Vec<git2::Oid> = {
+            let git = lock(&self.git);
+            let wrap = |e: git2::Error| git_error(format!("cannot read the history of {from}"), &e);
+            let mut walk = git.revwalk().map_err(wrap)?;
+            walk.set_sorting(git2::Sort::TOPOLOGICAL | git2::Sort::TIME).map_err(wrap)?;
+            walk.push(from).map_err(wrap)?;
+            walk.take(max).collect::<Result<_, _>>().map_err(wrap)?
+        };
+        let read = |id| {
+            cx.cancel.check()?;
+            self.commit_info(id)
+        };
+        ids.into_iter().map(read).collect()
+    }
+
     pub fn commit_info(&self, commit: git2::Oid) -> Result<CommitInfo> {
         let git = lock(&self.git);
         let c = git.find_commit(commit).map_err(|e| git_error(format!("cannot read commit {commit}"), &e))?;
@@ -297,6 +336,29 @@ impl Repository {
         }
         Ok(bytes)
     }
+}
+
+/// The commit that `~N` and `^N`, one after the other, lead back to.
+fn before<'a>(mut commit: git2::Commit<'a>, steps: &str) -> Option<git2::Commit<'a>> {
+    let mut rest = steps;
+    while let Some(sign) = rest.chars().next() {
+        let digits = rest.get(1..)?;
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        let (number, next) = digits.split_at(end);
+        let number: usize = if number.is_empty() { 1 } else { number.parse().ok()? };
+        match sign {
+            '~' => {
+                for _ in 0..number {
+                    commit = commit.parent(0).ok()?;
+                }
+            }
+            '^' if number > 0 => commit = commit.parent(number - 1).ok()?,
+            '^' => {}
+            _ => return None,
+        }
+        rest = next;
+    }
+    Some(commit)
 }
 
 /// DVC's settings for the repository in the folder `root` of a tree. `committed` is its `.dvc/config`

@@ -127,12 +127,9 @@ impl Mounts {
     fn mount_on(&self, r: &rq::Mount, cx: &Cx) -> Result<Arc<Mount>> {
         let _turn = lock(&self.changing);
         let token = r.token.as_deref().map(Secret::new);
-        let (url, config) =
-            with_token(absolute(RepoUrl::parse(&r.url)?, cx), &self.table.config(), token.as_ref());
-        if r.dir.trim().is_empty() {
-            return Err(Error::usage("no folder to mount on was given").hint("write: mount URL DIR"));
-        }
-        let named = cx.absolute(&r.dir);
+        let config = self.table.config();
+        let (url, named) = dds_data::here::to_mount(&r.url, &r.dir, &config, cx)?;
+        let (url, config) = with_token(absolute(url, cx), &config, token.as_ref());
         self.check_apart(&named)?;
         // Before anything is made: a wrong URL or token leaves no trace.
         let source = self.table.open_to_mount(&url, &config, cx)?;

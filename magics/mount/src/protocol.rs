@@ -119,6 +119,7 @@ struct Peers {
     home: Option<PathBuf>,
     dvc_system: Option<PathBuf>,
     dvc_global: Option<PathBuf>,
+    dagshub_tokens: Option<PathBuf>,
     env: BTreeMap<String, String>,
 }
 
@@ -137,6 +138,7 @@ impl From<&Config> for Settings {
                 home: c.peers.home.clone(),
                 dvc_system: c.peers.dvc_system.clone(),
                 dvc_global: c.peers.dvc_global.clone(),
+                dagshub_tokens: c.peers.dagshub_tokens.clone(),
                 env: c.peers.env.iter().map(|(k, v)| (k.clone(), v.expose().to_owned())).collect(),
             },
         }
@@ -158,6 +160,7 @@ impl From<Settings> for Config {
                 home: s.peers.home,
                 dvc_system: s.peers.dvc_system,
                 dvc_global: s.peers.dvc_global,
+                dagshub_tokens: s.peers.dagshub_tokens,
                 env: s.peers.env.into_iter().map(|(k, v)| (k, Secret::new(v))).collect(),
             },
         }

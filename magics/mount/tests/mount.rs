@@ -231,7 +231,7 @@ fn the_folder_to_mount_on_has_rules() {
             ("full/x", "is a file"),
             ("data", "is mounted already"),
             ("data/dir one", "lies inside the mounted folder"),
-            ("", "no folder to mount on"),
+            ("", "in no Git repository"),
         ] {
             let error = session.mount(&repo, dir, way).unwrap_err();
             assert_eq!(error.kind, Kind::Usage, "{way} {dir}: {error}");

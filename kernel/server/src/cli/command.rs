@@ -6,8 +6,11 @@ use crate::session::{self, wiring};
 use dds_cmd::{Command, Door};
 use dds_core::engine::{Engines, SessionEngine};
 use dds_core::{Cancel, Config, Cx, Error, Outcome, Result, request as rq};
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
+
+const MAX_TOKEN_BYTES: u64 = 64 << 10;
 
 /// Runs one command and shows its result.
 pub(super) fn run(
@@ -37,6 +40,27 @@ pub(super) fn run(
         render::tell("note: a shell shows no pictures; --out FILE.png writes them");
     }
     Ok(())
+}
+
+/// `login --token -`: the token is read from standard input, so that it stands in no list of processes and
+/// in no history of a shell.
+pub(super) fn with_token_from_input(mut r: rq::Login) -> Result<rq::Login> {
+    if r.token.as_deref() != Some("-") {
+        return Ok(r);
+    }
+    let mut input = std::io::stdin().lock();
+    if input.is_terminal() {
+        return Err(Error::usage("the token would be shown while you type it")
+            .hint("hand it over: dds login --token - < FILE"));
+    }
+    let mut token = String::new();
+    input
+        .by_ref()
+        .take(MAX_TOKEN_BYTES)
+        .read_line(&mut token)
+        .map_err(|e| Error::io("standard input", &e))?;
+    r.token = Some(token.trim().to_owned());
+    Ok(r)
 }
 
 /// What a session would do, in a shell.

@@ -98,9 +98,10 @@ pub(super) fn mount(
 ) -> Result<()> {
     let terminal = Arc::new(Terminal::new(style));
     let cx = Cx::new(cwd, terminal.clone(), cancel.clone());
-    let ended = dds_mount::foreground(r, config, &cx, |_| {
+    let ended = dds_mount::foreground(r, config, &cx, |dir| {
         terminal.finish();
-        ready("mounted", &r.dir, style);
+        let named = if r.dir.is_empty() { dir.display().to_string() } else { r.dir.clone() };
+        ready("mounted", &named, style);
     });
     terminal.finish();
     ended

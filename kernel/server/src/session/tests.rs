@@ -234,7 +234,7 @@ macro_rules! echoes {
 }
 
 impl DataEngine for Echo {
-    echoes!(ls: rq::Ls, upload: rq::Upload, clone_repo: rq::Clone);
+    echoes!(ls: rq::Ls, tree: rq::Tree, head: rq::Head, diff: rq::Diff, log: rq::Log, upload: rq::Upload, clone_repo: rq::Clone, login: rq::Login, logout: rq::Logout);
 
     fn stat(&self, r: &rq::Stat, _: &Cx) -> Result<Outcome> {
         Err(Error::not_found(format!("{} does not exist\u{1b}[31m", r.target)).hint("see `dds ls`"))
@@ -414,7 +414,7 @@ fn the_first_error_ends_the_cell_and_names_its_line() {
 fn a_token_is_not_repeated_in_an_error() {
     let b = bench();
     for code in
-        ["%dds upload --token hunter2", "x = 1\n%dds mount u --token=hunter2", "%dds ls --tokn=hunter2"]
+        ["%dds upload --token hunter2", "x = 1\n%dds clone u --token=hunter2", "%dds ls --tokn=hunter2"]
     {
         let e = b.error(code);
         assert!(!format!("{e:?}").contains("hunter2"), "{e:?}");

@@ -62,12 +62,36 @@ impl DataEngine for CurrentData {
         self.now().cat(r, cx)
     }
 
+    fn tree(&self, r: &rq::Tree, cx: &Cx) -> Result<Outcome> {
+        self.now().tree(r, cx)
+    }
+
+    fn head(&self, r: &rq::Head, cx: &Cx) -> Result<Outcome> {
+        self.now().head(r, cx)
+    }
+
+    fn diff(&self, r: &rq::Diff, cx: &Cx) -> Result<Outcome> {
+        self.now().diff(r, cx)
+    }
+
+    fn log(&self, r: &rq::Log, cx: &Cx) -> Result<Outcome> {
+        self.now().log(r, cx)
+    }
+
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
         self.now().upload(r, cx)
     }
 
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
         self.now().clone_repo(r, cx)
+    }
+
+    fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome> {
+        self.now().login(r, cx)
+    }
+
+    fn logout(&self, r: &rq::Logout, cx: &Cx) -> Result<Outcome> {
+        self.now().logout(r, cx)
     }
 }
 

@@ -41,7 +41,7 @@ fn positionals_lists_and_booleans() {
     for (body, expected) in [("long = true", true), ("long = false", false), ("", false)] {
         let line = parse(&words("ls"), body, 2).unwrap();
         let Some(CellCommand::Common(Cmd::Ls(ls))) = line.command else { panic!() };
-        assert_eq!((ls.long, ls.target.as_str()), (expected, "."));
+        assert_eq!((ls.long, ls.target.as_str()), (expected, ""));
     }
     let line = parse(&words("top-losses"), "max = 3", 2).unwrap();
     assert!(matches!(line.command, Some(CellCommand::Common(Cmd::TopLosses(t))) if t.max == 3));
@@ -93,11 +93,7 @@ fn mistakes_name_line_and_key() {
         ),
         ("ls", "long = 1", "line 2: `long` takes true or false, not a number | write long = true"),
         ("data", "path = [\"a\"]", "line 2: `path` takes text, not a list | write path = \"…\""),
-        (
-            "mount",
-            "dir = \"art\"",
-            "`mount` needs URL (http(s)://HOST[:PORT]/OWNER/REPO[@REV], dagshub://OWNER/REPO[@REV] or a local Git repository) | add `url = \"…\"` to the cell",
-        ),
+        ("clone", "dir = \"art\"", "`clone` needs URL (repository URL) | add `url = \"…\"` to the cell"),
     ] {
         assert_eq!(error(head, body), expected, "{head} / {body}");
     }

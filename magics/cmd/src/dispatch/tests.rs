@@ -20,7 +20,7 @@ macro_rules! echoes {
 }
 
 impl DataEngine for Echo {
-    echoes!(ls: rq::Ls, stat: rq::Stat, cat: rq::Cat, upload: rq::Upload, clone_repo: rq::Clone);
+    echoes!(ls: rq::Ls, stat: rq::Stat, cat: rq::Cat, tree: rq::Tree, head: rq::Head, diff: rq::Diff, log: rq::Log, upload: rq::Upload, clone_repo: rq::Clone, login: rq::Login, logout: rq::Logout);
 }
 
 impl MountEngine for Echo {

@@ -13,7 +13,7 @@ use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Method, Url};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +135,7 @@ impl Fetcher {
             self.sign(&mut request)?;
             let response = match self.transport.send(request.clone()).await {
                 Ok(response) => response,
+                Err(Failure::Forbidden(why)) => return Err(self.forbidden(&request.url, &why)),
                 Err(failure) => return Ok(Err(failure)),
             };
             if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -302,6 +303,16 @@ impl Fetcher {
             .hint("check the URL, or ask who runs the server")
     }
 
+    fn forbidden(&self, url: &Url, why: &str) -> Error {
+        if url.origin() != self.base.origin() {
+            return self.misled(&format!("a redirect to another host: {why}"));
+        }
+        Error::new(Kind::Unavailable, format!("{} is not asked: {why}", self.shown())).hint(
+            "a repository from elsewhere names it; if that is right, clone the repository and name the remote \
+             in your own .dvc/config.local",
+        )
+    }
+
     pub fn shown(&self) -> String {
         self.base.origin().ascii_serialization()
     }
@@ -360,19 +371,41 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 pub fn is_private(url: &Url) -> bool {
-    let v4 =
-        |a: std::net::Ipv4Addr| a.is_loopback() || a.is_private() || a.is_link_local() || a.is_unspecified();
-    is_loopback(url)
-        || match address(url) {
-            Some(IpAddr::V4(a)) => v4(a),
-            Some(IpAddr::V6(a)) => {
-                a.to_ipv4_mapped().is_some_and(v4)
-                    || a.is_unspecified()
-                    || a.is_unique_local()
-                    || a.is_unicast_link_local()
-            }
-            None => false,
+    is_loopback(url) || address(url).is_some_and(is_private_address)
+}
+
+/// Of this machine or its own network, the metadata service of a cloud included.
+pub fn is_private_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => is_private_v4(a),
+        IpAddr::V6(a) => {
+            a.is_loopback()
+                || a.is_unspecified()
+                || a.is_unique_local()
+                || a.is_unicast_link_local()
+                || embedded(a).is_some_and(is_private_v4)
         }
+    }
+}
+
+fn is_private_v4(a: Ipv4Addr) -> bool {
+    let [first, second, ..] = a.octets();
+    // "This network" (RFC 1122) and the range shared by providers (RFC 6598), where clouds keep services.
+    let shared = first == 0 || (first == 100 && (64..128).contains(&second));
+    shared || a.is_loopback() || a.is_private() || a.is_link_local()
+}
+
+/// The IPv4 address that an IPv6 address leads to: mapped, compatible, NAT64 (RFC 6052) or 6to4 (RFC 3056).
+fn embedded(a: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match a.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        _ => None,
+    }
 }
 
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -1,12 +1,16 @@
 //! The real transport: reqwest over rustls, HTTP/1.1, connections kept alive.
 
+use super::fetch::is_loopback;
+use super::guard::{Guard, Inward};
 use super::transport::{BoxFuture, Chunks, Content, Failure, PATIENCE, Part, Request, Response, Transport};
 use crate::serve::FILE_NAME_HEADER;
 use bytes::Bytes;
 use dds_core::{Error, Kind, Result};
 use futures_util::StreamExt;
+use reqwest::Url;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -20,8 +24,19 @@ pub struct Http {
 }
 
 impl Http {
-    /// `loopback` servers are reached directly, whatever proxy the environment names.
-    pub fn new(loopback: bool) -> Result<Self> {
+    /// A client for the server at `base`, and for where it redirects to. A server of this machine is
+    /// reached directly, whatever proxy the environment names.
+    pub fn new(base: &Url) -> Result<Self> {
+        Self::guarded(base, Guard::new(base))
+    }
+
+    /// As [`Http::new`], for a server that the settings of a repository from a public host name: no
+    /// address of this machine's network is reached, whatever the name resolves to.
+    pub fn outward(base: &Url) -> Result<Self> {
+        Self::guarded(base, Guard::outward())
+    }
+
+    fn guarded(base: &Url, guard: Guard) -> Result<Self> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("dds/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -29,14 +44,24 @@ impl Http {
             .pool_max_idle_per_host(MAX_CONNECTIONS)
             .connect_timeout(CONNECT_TIME)
             .tcp_nodelay(true);
-        if loopback {
+        if is_loopback(base) {
             builder = builder.no_proxy();
+        }
+        if is_loopback(base) || !behind_proxy() {
+            builder = builder.dns_resolver(Arc::new(guard));
         }
         let client = builder
             .build()
             .map_err(|e| Error::new(Kind::Unavailable, format!("cannot set up HTTPS: {}", reason(&e))))?;
         Ok(Self { client })
     }
+}
+
+/// Whether reqwest will follow a proxy of the environment. Then the proxy looks names up and decides what
+/// is reached, and its own name is one of this network as often as not.
+fn behind_proxy() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"].into_iter().any(set)
 }
 
 impl Transport for Http {
@@ -115,6 +140,9 @@ async fn file_body(path: &std::path::Path, len: u64) -> Result<reqwest::Body, Fa
 }
 
 fn failure(e: reqwest::Error) -> Failure {
+    if let Some(inward) = causes(&e).find_map(|cause| cause.downcast_ref::<Inward>()) {
+        return Failure::Forbidden(inward.to_string());
+    }
     let text = reason(&e);
     if e.is_timeout() && !e.is_connect() {
         Failure::Timeout
@@ -125,15 +153,18 @@ fn failure(e: reqwest::Error) -> Failure {
     }
 }
 
+fn causes(e: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let mut next = e.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
 /// The innermost cause: the outer ones name the URL.
 fn reason(e: &reqwest::Error) -> String {
-    let mut cause: Option<&dyn std::error::Error> = e.source();
-    let mut text = None;
-    while let Some(c) = cause {
-        text = Some(c.to_string());
-        cause = c.source();
-    }
-    text.unwrap_or_else(|| {
+    causes(e).last().map(ToString::to_string).unwrap_or_else(|| {
         if e.is_timeout() { "no connection in time".into() } else { "the transfer failed".into() }
     })
 }

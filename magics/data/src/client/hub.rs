@@ -3,7 +3,7 @@
 //! A request that reads is tried again (see [`super::fetch`]); a request that writes is sent once.
 
 use super::api::{self, Content as Listing, Refusal};
-use super::fetch::{Anonymous, Answer, Fetcher, Got, Retry, Sign, is_loopback, refusal};
+use super::fetch::{Anonymous, Answer, Fetcher, Got, Retry, Sign, refusal};
 use super::http::Http;
 use super::transport::{Content, Failure, Part, Request, Response, Transport};
 use crate::percent;
@@ -98,7 +98,7 @@ impl HubClient {
     /// `base` is `http(s)://HOST[:PORT]`.
     pub fn new(base: &str, owner: &str, repo: &str, auth: Option<Auth>) -> Result<Self> {
         let url = parse_base(base)?;
-        let transport = Arc::new(Http::new(is_loopback(&url))?);
+        let transport = Arc::new(Http::new(&url)?);
         Self::over(transport, base, owner, repo, auth, Retry::default())
     }
 
@@ -132,7 +132,7 @@ impl HubClient {
     /// How to give this server a token.
     pub fn token_hint(&self) -> String {
         if self.configured {
-            return "set DAGSHUB_USER_TOKEN or pass --token".to_owned();
+            return "run `dds login`, set DAGSHUB_USER_TOKEN, or pass --token".to_owned();
         }
         format!(
             "pass --token, or set DAGSHUB_CLIENT_HOST={} together with DAGSHUB_USER_TOKEN",
@@ -240,7 +240,9 @@ impl HubClient {
         let _place = self.fetcher.places.acquire().await;
         let response = match self.fetcher.transport.send(request).await {
             Ok(response) => response,
-            Err(Failure::Connect(why)) => return Err(self.fetcher.unreachable(1, &why)),
+            Err(Failure::Connect(why) | Failure::Forbidden(why)) => {
+                return Err(self.fetcher.unreachable(1, &why));
+            }
             Err(failure) => return Ok(Put::Unknown(failure.to_string())),
         };
         match response.status {

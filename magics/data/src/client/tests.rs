@@ -74,7 +74,7 @@ fn all_transports_conform() {
     conformance(&client(Arc::new(Faulty::new(Arc::new(memory()), [])), None), COMMIT, "a b.bin", &bytes());
     let sample = Sample::new();
     let server = sample.serve(crate::ServeOptions::default());
-    let http = Arc::new(Http::new(true).unwrap());
+    let http = Arc::new(Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap());
     let real = HubClient::over(http, &server.url(), "local", "art", None, quick()).unwrap();
     conformance(
         &real,
@@ -143,7 +143,7 @@ fn a_dead_server_is_told_after_bounded_attempts() {
     assert_eq!((e.kind, inner.seen().len()), (Kind::Unreachable, 4));
     // Nothing listens on this port: it was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let http = Arc::new(Http::new(true).unwrap());
+    let http = Arc::new(Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap());
     let real = HubClient::over(http, &format!("http://127.0.0.1:{port}"), "o", "r", None, quick()).unwrap();
     let e = run(async move { real.record().await }).unwrap_err();
     assert_eq!(e.kind, Kind::Unreachable);
@@ -229,6 +229,54 @@ fn redirects_cannot_weaken_or_turn_inward() {
     secure.redirect(&at, "http://hub.test/x");
     let c = HubClient::over(Arc::new(secure), "https://hub.test", "o", "r", None, quick()).unwrap();
     assert_eq!(get(&c, "x", None).unwrap_err().kind, Kind::Unreachable);
+}
+
+#[test]
+fn a_name_of_this_network_is_not_asked_for_somebody_on_another() {
+    let sample = Sample::new();
+    let server = sample.serve(crate::ServeOptions::default());
+    let named = server.url().replace("127.0.0.1", "localhost");
+    let base: reqwest::Url = named.parse().unwrap();
+    let get = |http: Http| {
+        let hub = HubClient::over(Arc::new(http), &named, "local", "art", None, quick()).unwrap();
+        run(async move { hub.record().await })
+    };
+    get(Http::new(&base).unwrap()).unwrap();
+    let e = get(Http::outward(&base).unwrap()).unwrap_err();
+    assert_eq!(e.kind, Kind::Unavailable);
+    assert!(e.message.contains("localhost is an address of this machine"), "{e}");
+    assert!(e.hint.unwrap().contains(".dvc/config.local"));
+}
+
+#[test]
+fn what_is_an_address_of_this_network() {
+    for (text, private) in [
+        ("127.0.0.1", true),
+        ("0.0.0.0", true),
+        ("0.1.2.3", true),
+        ("10.1.2.3", true),
+        ("172.16.0.1", true),
+        ("172.32.0.1", false),
+        ("192.168.1.1", true),
+        ("169.254.169.254", true),
+        ("100.100.100.200", true),
+        ("100.63.255.255", false),
+        ("100.128.0.1", false),
+        ("8.8.8.8", false),
+        ("::1", true),
+        ("::", true),
+        ("fe80::1", true),
+        ("fd00:ec2::254", true),
+        ("::ffff:10.0.0.1", true),
+        ("::127.0.0.1", true),
+        ("64:ff9b::7f00:1", true),
+        ("64:ff9b::808:808", false),
+        ("2002:7f00:1::", true),
+        ("2002:808:808::1", false),
+        ("2606:4700::1111", false),
+    ] {
+        assert_eq!(fetch::is_private_address(text.parse().unwrap()), private, "{text}");
+    }
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub struct Response {
 pub enum Failure {
     /// Nothing was sent: the request had no effect.
     Connect(String),
+    /// Nothing was sent, and nothing will be: the address is none that this client may reach.
+    Forbidden(String),
     /// Broken off; whether the request had an effect is not known.
     Broken(String),
     Timeout,
@@ -78,7 +80,7 @@ pub enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Connect(why) | Self::Broken(why) => f.write_str(why),
+            Self::Connect(why) | Self::Forbidden(why) | Self::Broken(why) => f.write_str(why),
             Self::Timeout => f.write_str("no answer in time"),
         }
     }

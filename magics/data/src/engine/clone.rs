@@ -12,7 +12,7 @@ use crate::client::fetch::check_redirect;
 use crate::contain::Root;
 use crate::dvc::Manifest;
 use crate::git_program::GitProgram;
-use crate::open::{Repo, connect, open_repo};
+use crate::open::{Repo, connect, open_repo, turns_inward};
 use crate::repository::Repository;
 use crate::runtime;
 use dds_core::mime::printable;
@@ -92,10 +92,14 @@ fn hub_remote(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<(String, GitPro
         .ok()
         .filter(|u: &reqwest::Url| matches!(u.scheme(), "http" | "https") && u.username().is_empty())
         .ok_or_else(|| Error::new(Kind::Format, "the server names a Git remote that is no http(s) URL"))?;
-    check_redirect(client.base(), &parsed).map_err(|why| {
+    let misled = |why: &str| {
         Error::new(Kind::Unreachable, format!("{} names as its Git remote {why}", client.base()))
             .hint("check the URL, or ask who runs the server")
-    })?;
+    };
+    check_redirect(client.base(), &parsed).map_err(misled)?;
+    if turns_inward(client.base(), &parsed) {
+        return Err(misled("an address of this machine or its network"));
+    }
     // Its credentials go to its own origin only.
     let auth = client.auth().filter(|_| parsed.origin() == client.base().origin());
     let program = match auth {

@@ -8,6 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+mod revisions;
+
 /// One mount, as the mount engine would resolve it.
 struct Mounted {
     config: Arc<Config>,

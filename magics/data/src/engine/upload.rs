@@ -10,6 +10,7 @@ use super::{Data, Place};
 use crate::client::HubClient;
 use crate::client::hub::{Found, Put};
 use crate::client::transport::Part;
+use crate::here::working_tree;
 use crate::open::{connect, outside};
 use crate::repository::{self, Choice, MAX_SUMMARY_CHARS, NewFile, Origin, Repository, Uploaded};
 use crate::runtime;
@@ -142,27 +143,15 @@ fn target(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Target> {
     Ok((url.with_token(&token, &data.config.dagshub_host), dir, source))
 }
 
-/// A path inside the working tree of a repository of this machine. Like Git, it does not look beyond the
-/// file system that `at` is on: a folder mounted by another process is not part of the tree around it.
+/// A path inside the working tree of a repository of this machine.
 fn local_repository(at: &Path) -> Result<Target> {
-    let device = |dir: &Path| std::fs::metadata(dir).ok().map(|m| std::os::unix::fs::MetadataExt::dev(&m));
-    let here = at.ancestors().find_map(device);
-    let mut root = Some(at);
-    while let Some(dir) = root {
-        if device(dir).is_some_and(|d| Some(d) != here) {
-            break;
-        }
-        if dir.join(".git").exists() {
-            let below = at.strip_prefix(dir).unwrap_or(Path::new(""));
-            let text =
-                below.to_str().ok_or_else(|| Error::usage(format!("{} is not UTF-8", at.display())))?;
-            return Ok((RepoUrl::Local { path: dir.to_owned(), rev: None }, RepoPath::parse(text)?, None));
-        }
-        root = dir.parent();
+    match working_tree(at)? {
+        Some((path, below)) => Ok((RepoUrl::Local { path, rev: None }, below, None)),
+        None => Err(Error::usage(format!("{} is neither in a mount nor in a Git repository", at.display()))
+            .hint(
+                "give --to URL[@BRANCH][:PATH]; a folder inside a mount will do in the notebook that mounted it",
+            )),
     }
-    Err(Error::usage(format!("{} is neither in a mount nor in a Git repository", at.display())).hint(
-        "give --to URL[@BRANCH][:PATH]; a folder inside a mount will do in the notebook that mounted it",
-    ))
 }
 
 /// All files with their digests; folders are taken with their name.

@@ -61,7 +61,7 @@ impl Local {
         cx: &Cx,
     ) -> Result<Self> {
         let repository = Arc::new(repository);
-        let revision = repository.resolve(rev)?;
+        let revision = repository.resolve_own(rev)?;
         repository.reload_stores(Some(revision.commit))?;
         let snapshot = repository.snapshot_with(revision.commit, cx)?;
         if repository.stores().reaches_far() {

@@ -23,7 +23,7 @@ struct Counting {
 
 impl Counting {
     fn new() -> Arc<Self> {
-        let inner = Http::new(true).unwrap();
+        let inner = Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap();
         Arc::new(Self { inner, urls: Mutex::default(), running: Arc::default(), most: Arc::default() })
     }
 
@@ -144,7 +144,7 @@ fn the_token_is_needed_and_goes_only_where_it_belongs() {
     );
     let own = Config { dagshub_host: server.url(), ..sample.config("cache") };
     let hint = open_with(url(&server), &own).unwrap_err().hint.unwrap();
-    assert_eq!(hint, "set DAGSHUB_USER_TOKEN or pass --token");
+    assert_eq!(hint, "run `dds login`, set DAGSHUB_USER_TOKEN, or pass --token");
     let wrong = open_with(with_token(url(&server), "wr0ng"), &config).unwrap_err();
     assert!(wrong.kind == Kind::Unauthorized && !format!("{wrong:?}").contains("wr0ng"), "{wrong:?}");
     let id = open_with(with_token(url(&server), "t0ken"), &config).unwrap();
@@ -341,7 +341,7 @@ fn damaged_bytes_are_never_given_out() {
     let server = sample.serve(ServeOptions::default());
     let (cx, at) = (sample.cx(), path("data/set/plain.jpg"));
     let opened = |plan: Vec<Fault>, settings| {
-        let http = Arc::new(Http::new(true).unwrap());
+        let http = Arc::new(Http::new(&"http://127.0.0.1".parse().unwrap()).unwrap());
         let plan = [Fault::None, Fault::None, Fault::None].into_iter().chain(plan);
         let hub = hub(&sample, &server, Arc::new(Faulty::new(http, plan)), settings);
         hub.stat(&at, &cx).unwrap();
@@ -486,5 +486,30 @@ fn a_broken_dvc_file_is_named_with_its_line() {
         // What does not depend on it still works.
         assert_eq!(source.list(&path("data/set"), true, &cx).unwrap().len(), NAMES.len());
         assert_eq!(source.read(&path("more/bad.dvc"), &cx).unwrap().len(), 34);
+    }
+}
+
+#[test]
+fn who_may_name_addresses_of_this_network() {
+    for (url, public) in [
+        ("https://8.8.8.8/o/r.git", true),
+        ("https://10.0.0.1/o/r.git", false),
+        ("http://localhost:3000/o/r.git", false),
+        ("git@localhost:o/r.git", false),
+        ("git@10.1.2.3:o/r.git", false),
+        ("ssh://git@localhost/o/r.git", false),
+        ("https://no.such.host.invalid/o/r.git", true),
+        ("no URL at all", true),
+    ] {
+        assert_eq!(is_public(url), public, "{url}");
+    }
+    for (base, named, inward) in [
+        ("https://8.8.8.8", "https://localhost/o/r.git", true),
+        ("https://8.8.8.8", "https://10.0.0.1/o/r.git", true),
+        ("https://8.8.8.8", "https://8.8.4.4/o/r.git", false),
+        ("http://10.0.0.2", "http://localhost/o/r.git", false),
+        ("http://localhost:1", "http://localhost:2/o/r.git", false),
+    ] {
+        assert_eq!(turns_inward(&base.parse().unwrap(), &named.parse().unwrap()), inward, "{base} {named}");
     }
 }

@@ -1,7 +1,8 @@
 //! Plain HTTP remotes: GET with ranges, HEAD, and POST or PUT for uploads, as DVC does them.
 
 use super::{Key, Remote, check_address, check_tls, refused, upload_patience};
-use crate::client::fetch::{Anonymous, Answer, Fetcher, Got, Sign, content_length, is_loopback};
+use crate::account;
+use crate::client::fetch::{Anonymous, Answer, Fetcher, Got, Sign, content_length};
 use crate::client::http::Http;
 use crate::client::transport::{BoxFuture, Content, PATIENCE, Request};
 use crate::client::{Auth, Retry};
@@ -98,11 +99,15 @@ impl Site {
                 (None, password, Some((user, inline))) => {
                     Arc::new(Auth::Login(user, password.or(inline).unwrap_or_default()))
                 }
-                (None, _, None) => hub_account(&base, config),
+                // A DagsHub host's repositories are DVC remotes too.
+                (None, _, None) => match account::for_host(config, &base) {
+                    Some(auth) => Arc::new(auth),
+                    None => Arc::new(Anonymous),
+                },
             },
         };
-        let fetcher =
-            Fetcher::new(Arc::new(Http::new(is_loopback(&base))?), base.clone(), signer, Retry::default());
+        let http = if elsewhere { Http::outward(&base)? } else { Http::new(&base)? };
+        let fetcher = Fetcher::new(Arc::new(http), base.clone(), signer, Retry::default());
         Ok(Self { name: remote.name.clone(), shown: base.to_string(), base, fetcher })
     }
 
@@ -178,16 +183,6 @@ impl Site {
             return e.context(format!("the DVC remote {:?}", self.name));
         }
         e
-    }
-}
-
-/// The account of the configured DagsHub host, whose repositories are DVC remotes too.
-pub fn hub_account(url: &Url, config: &Config) -> Arc<dyn Sign> {
-    let same = config.dagshub_host.parse::<Url>().is_ok_and(|host| host.origin() == url.origin());
-    match (&config.dagshub_token, &config.dagshub_login) {
-        (Some(token), _) if same => Arc::new(Auth::Token(token.clone())),
-        (None, Some((user, password))) if same => Arc::new(Auth::Login(user.clone(), password.clone())),
-        _ => Arc::new(Anonymous),
     }
 }
 

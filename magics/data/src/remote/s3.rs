@@ -9,7 +9,7 @@ mod sign;
 
 use super::{Key, Lengths, Remote, check_address, check_tls, refused, upload_patience};
 use crate::client::Retry;
-use crate::client::fetch::{Anonymous, Fetcher, Got, Sign, content_length, is_loopback};
+use crate::client::fetch::{Anonymous, Fetcher, Got, Sign, content_length};
 use crate::client::http::Http;
 use crate::client::transport::{BoxFuture, Content, PATIENCE, Request, Response};
 use crate::dvc::RemoteConfig;
@@ -47,6 +47,8 @@ struct Inner {
     /// A server that is not AWS.
     endpoint: Option<Url>,
     account: Option<Account>,
+    /// The repository that names this remote came from a public host.
+    elsewhere: bool,
     /// Headers that every upload carries (`acl`, `sse`, …).
     upload_headers: HeaderMap,
     /// The requests of the region known so far; found out by the first answer where it is another.
@@ -81,6 +83,8 @@ impl S3Remote {
                 .ok_or_else(|| remote.broken("endpointurl", "is not an http(s) URL without credentials"))
         });
         let endpoint = endpoint.transpose()?;
+        // An endpoint of the user's own environment or profile may be anywhere.
+        let elsewhere = elsewhere && (endpoint.is_none() || remote.get("endpointurl").is_some());
         if let Some(url) = &endpoint {
             check_address(remote, url, elsewhere)?;
         }
@@ -101,9 +105,17 @@ impl S3Remote {
             shown,
             bucket: bucket.to_owned(),
             prefix,
-            site: Mutex::new(site(bucket, endpoint.as_ref(), &found.region, account.as_ref(), secure)?),
+            site: Mutex::new(site(
+                bucket,
+                endpoint.as_ref(),
+                &found.region,
+                account.as_ref(),
+                secure,
+                elsewhere,
+            )?),
             endpoint,
             account,
+            elsewhere,
             upload_headers: upload_headers(remote)?,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -116,6 +128,7 @@ fn site(
     region: &str,
     account: Option<&Account>,
     secure: bool,
+    elsewhere: bool,
 ) -> Result<Site> {
     let base = match endpoint {
         Some(url) => url.clone(),
@@ -132,7 +145,7 @@ fn site(
         Some(account) => Arc::new(SigV4 { account: account.clone(), region: region.to_owned() }),
         None => Arc::new(Anonymous),
     };
-    let transport = Arc::new(Http::new(is_loopback(&base))?);
+    let transport = Arc::new(if elsewhere { Http::outward(&base)? } else { Http::new(&base)? });
     Ok(Site { region: region.to_owned(), fetcher: Fetcher::new(transport, base, signer, Retry::default()) })
 }
 
@@ -208,7 +221,8 @@ impl Inner {
             return Ok(false);
         }
         let secure = tried.fetcher.base.scheme() == "https";
-        *crate::flight::lock(&self.site) = site(&self.bucket, None, region, self.account.as_ref(), secure)?;
+        *crate::flight::lock(&self.site) =
+            site(&self.bucket, None, region, self.account.as_ref(), secure, self.elsewhere)?;
         Ok(true)
     }
 

@@ -5,7 +5,8 @@
 //! the remote's settings is not used.
 
 use super::sftp::{CHUNK, FOR_READING, FOR_WRITING, Refusal, Sftp};
-use super::{Key, Remote};
+use super::{Key, Remote, inward};
+use crate::client::fetch::is_private_address;
 use crate::client::transport::BoxFuture;
 use crate::dvc::RemoteConfig;
 use crate::flight::lock;
@@ -26,6 +27,7 @@ use tokio::process::{Child, Command};
 const WIDTH: usize = 32;
 const MAX_STDERR_BYTES: u64 = 16 << 10;
 const ATTEMPTS: u32 = 3;
+const SSH_PORT: u16 = 22;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -40,6 +42,8 @@ struct Inner {
     host: String,
     user: Option<String>,
     port: Option<u16>,
+    /// The repository that names this remote came from a public host.
+    elsewhere: bool,
     keyfile: Option<PathBuf>,
     /// On the other side.
     root: String,
@@ -55,7 +59,7 @@ struct Session {
 }
 
 impl SshRemote {
-    pub fn open(remote: &RemoteConfig, config: &Config) -> Result<Self> {
+    pub fn open(remote: &RemoteConfig, config: &Config, elsewhere: bool) -> Result<Self> {
         let rest = remote.url().split_once("://").map_or("", |(_, rest)| rest);
         let (authority, path) =
             rest.split_once('/').map_or((rest, String::new()), |(a, p)| (a, format!("/{p}")));
@@ -85,6 +89,7 @@ impl SshRemote {
             host: host.to_owned(),
             user: user.map(str::to_owned),
             port,
+            elsewhere,
             keyfile: remote.path("keyfile", config.peers.home.as_deref()),
             root,
             session: tokio::sync::Mutex::new(None),
@@ -128,6 +133,7 @@ impl Inner {
         if let Some(session) = held.as_ref().filter(|s| s.sftp.is_open()) {
             return Ok(session.clone());
         }
+        self.check_address().await?;
         let mut child = self.command().spawn().map_err(|e| {
             Error::new(Kind::Unavailable, format!("cannot run the program ssh: {e}"))
                 .hint("install an SSH client (openssh-client)")
@@ -154,6 +160,18 @@ impl Inner {
         let session = Session { sftp: Arc::new(sftp), _process: Arc::new(child) };
         *held = Some(session.clone());
         Ok(session)
+    }
+
+    /// A name that nobody resolves is one of the user's own `ssh` settings, or no host at all.
+    async fn check_address(&self) -> Result<()> {
+        if self.elsewhere
+            && let Ok(found) =
+                tokio::net::lookup_host((self.host.as_str(), self.port.unwrap_or(SSH_PORT))).await
+            && found.into_iter().any(|a| is_private_address(a.ip()))
+        {
+            return Err(inward(&self.name));
+        }
+        Ok(())
     }
 
     fn unreachable(&self, why: &str) -> Error {
@@ -362,7 +380,7 @@ mod tests {
     fn open(url: &str, more: &str) -> Result<SshRemote> {
         let mut c = DvcConfig::default();
         c.merge(&format!("['remote \"s\"']\nurl = {url}\n{more}"), Level::Repo, Path::new("/r/.dvc"));
-        SshRemote::open(&c.remotes().next().unwrap(), &crate::testing::config(Path::new("/nowhere")))
+        SshRemote::open(&c.remotes().next().unwrap(), &crate::testing::config(Path::new("/nowhere")), false)
     }
 
     fn words(remote: &SshRemote) -> Vec<String> {

@@ -123,3 +123,30 @@ fn what_is_not_supported_says_what_works_instead() {
     let e = open(&configured("https://h/x", "ssl_verify = false\n"), &config, false).err().unwrap();
     assert!(e.message.contains("ssl_verify"));
 }
+
+/// The name of this machine leads to an address of it, as `localhost` does.
+#[test]
+fn a_repository_from_a_public_host_cannot_name_a_host_of_this_network() {
+    let config = testing::config(Path::new("/nowhere"));
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let inward = |name: &str| {
+        use std::net::ToSocketAddrs;
+        let found = (name, 0).to_socket_addrs().into_iter().flatten();
+        found.into_iter().any(|a| crate::client::fetch::is_private_address(a.ip()))
+    };
+    let name = Some(name.trim()).filter(|name| inward(name)).unwrap_or("localhost");
+    let port = StoreServer::start().port;
+    let keys = "access_key_id = a\nsecret_access_key = b\n";
+    for (url, more) in [
+        (format!("http://user:pass@{name}:{port}/x"), String::new()),
+        (format!("webdav://user:pass@{name}:{port}/x"), String::new()),
+        ("s3://bucket".to_owned(), format!("endpointurl = http://{name}:{port}\n{keys}")),
+        (format!("ssh://{name}:{port}/x"), String::new()),
+    ] {
+        let asked = open(&configured(&url, &more), &config, true)
+            .and_then(|remote| run(remote.get(&Key::new("k"), None, 9)));
+        let e = asked.unwrap_err();
+        assert_eq!(e.kind, Kind::Unavailable, "{url}: {e}");
+        assert!(e.message.contains("of this machine or its network"), "{url}: {e}");
+    }
+}

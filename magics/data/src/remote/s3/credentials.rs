@@ -4,6 +4,8 @@
 //! Not followed: single sign-on, `credential_process`, roles, and the metadata service of a machine in
 //! the cloud.
 
+use crate::account;
+use crate::client::Auth;
 use crate::dvc::RemoteConfig;
 use dds_core::{Config, Error, Kind, Result, Secret};
 use std::collections::BTreeMap;
@@ -113,13 +115,10 @@ pub fn find(remote: &RemoteConfig, config: &Config) -> Result<Found> {
 
 /// DagsHub's buckets take the account's token as both keys.
 fn hub_account(endpoint: Option<&str>, config: &Config) -> Option<Account> {
-    let token = config.dagshub_token.as_ref()?;
-    let origin = |text: &str| text.parse::<reqwest::Url>().ok().map(|u| u.origin());
-    (origin(endpoint?) == origin(&config.dagshub_host) && origin(endpoint?).is_some()).then(|| Account {
-        id: token.clone(),
-        secret: token.clone(),
-        session: None,
-    })
+    match account::for_host(config, &endpoint?.parse().ok()?)? {
+        Auth::Token(token) => Some(Account { id: token.clone(), secret: token, session: None }),
+        Auth::Login(..) => None,
+    }
 }
 
 type Sections = BTreeMap<String, BTreeMap<String, String>>;

@@ -5,6 +5,7 @@
 use super::credentials::Account;
 use crate::client::fetch::Sign;
 use crate::client::transport::{Content, Request};
+use crate::utc;
 use dds_core::{Error, Result};
 use hmac::{Hmac, Mac};
 use reqwest::Url;
@@ -12,7 +13,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// SHA-256 of the body; whoever sends a file sets it beforehand.
 pub const CONTENT_HEADER: &str = "x-amz-content-sha256";
@@ -29,7 +30,7 @@ pub struct SigV4 {
 
 impl Sign for SigV4 {
     fn sign(&self, request: &mut Request) -> Result<()> {
-        self.sign_at(request, &stamp(SystemTime::now()))
+        self.sign_at(request, &utc::compact(SystemTime::now()))
     }
 
     fn redact(&self, text: &str) -> String {
@@ -122,22 +123,6 @@ fn canonical_query(url: &Url) -> String {
         .collect();
     pairs.sort();
     pairs.join("&")
-}
-
-/// `YYYYMMDDTHHMMSSZ`, by the algorithm of <https://howardhinnant.github.io/date_algorithms.html>.
-pub fn stamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest % 3600 / 60, rest % 60)
 }
 
 pub fn sha256_of_file(path: &Path) -> Result<String> {
