@@ -1,7 +1,7 @@
 //! The standard library's source as the analysis reads it: a folder of links that leaves out what
-//! hardly any notebook names and what is half of the whole, the intrinsics of every processor
-//! (`std::arch`). It halves what the analysis reads before the first `let`, and a third of what it
-//! holds. Without the folder the analysis takes the compiler's own.
+//! hardly any notebook names and what is more than half of the whole, the intrinsics of every
+//! processor (`std::arch`). The analysis holds a quarter less, and is there sooner for the first
+//! `let`. Without the folder it takes the compiler's own.
 
 use super::stand;
 use std::path::Path;
@@ -11,17 +11,12 @@ use std::process::{Command, Stdio};
 pub(super) const SOURCE_VAR: &str = "RUST_SRC_PATH";
 /// Set to `full` by users whose cells work with `std::arch`.
 pub(super) const ANALYSIS_VAR: &str = "DDS_ANALYSIS";
-/// Where the analysis looks for a crate, and where it lies in the compiler's source.
-const CRATES: [(&str, &str); 8] = [
-    ("core", "core"),
-    ("alloc", "alloc"),
-    ("std", "std"),
-    ("proc_macro", "proc_macro"),
-    ("panic_unwind", "panic_unwind"),
-    ("unwind", "unwind"),
-    ("backtrace", "backtrace"),
-    ("stdarch/crates/std_detect", "std_detect"),
-];
+/// Folders of the source that are left out: `std::arch`, and `std::simd`, which is not stable.
+const LEFT_OUT: [&str; 2] = ["stdarch", "portable-simd"];
+/// Copied, because cargo may write to it.
+const LOCK: &str = "Cargo.lock";
+/// Linked last: a folder without it is not used.
+const CORE: &str = "core";
 
 /// Makes the folder that this process has named to the analysis, for the compiler that is found now.
 pub(crate) fn provide() {
@@ -42,20 +37,22 @@ fn provide_at(folder: &Path) -> std::io::Result<()> {
     if sysroot.is_empty() || !source.join("core/src/lib.rs").is_file() {
         return Err(std::io::Error::other("the compiler has no component rust-src"));
     }
-    link_crates(&source, folder)
+    link_all(&source, folder)
 }
 
-fn link_crates(source: &Path, folder: &Path) -> std::io::Result<()> {
-    // `core` comes last: a folder without it is not used.
-    for (name, place) in CRATES.into_iter().rev() {
-        let target = source.join(place).join("src");
-        if target.is_dir() {
-            let parent = folder.join(name);
-            std::fs::create_dir_all(&parent)?;
-            stand::link(&target, &parent, "src")?;
+fn link_all(source: &Path, folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(source)? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name == LOCK {
+            // Whole at every moment, for a session that begins now.
+            super::layout::write_whole(&folder.join(LOCK), &std::fs::read(source.join(LOCK))?)?;
+        } else if name != CORE && !LEFT_OUT.contains(&name) {
+            stand::link(&source.join(name), folder, name)?;
         }
     }
-    Ok(())
+    stand::link(&source.join(CORE), folder, CORE)
 }
 
 #[cfg(test)]
@@ -68,15 +65,20 @@ mod tests {
         let folder = place.path().join("lean");
         for version in ["1", "2"] {
             let source = place.path().join(version);
-            for (_, crate_folder) in CRATES {
-                std::fs::create_dir_all(source.join(crate_folder).join("src")).unwrap();
-                std::fs::write(source.join(crate_folder).join("src/lib.rs"), version).unwrap();
+            for name in ["core/src", "std/src", "stdarch/src", "portable-simd"] {
+                std::fs::create_dir_all(source.join(name)).unwrap();
             }
-            link_crates(&source, &folder).unwrap();
-            for (name, _) in CRATES {
-                assert_eq!(std::fs::read_to_string(folder.join(name).join("src/lib.rs")).unwrap(), version);
+            for file in ["core/src/lib.rs", "std/src/lib.rs", "Cargo.toml", "Cargo.lock"] {
+                std::fs::write(source.join(file), version).unwrap();
             }
+            link_all(&source, &folder).unwrap();
+            for file in ["core/src/lib.rs", "std/src/lib.rs", "Cargo.toml", "Cargo.lock"] {
+                assert_eq!(std::fs::read_to_string(folder.join(file)).unwrap(), version, "{file}");
+            }
+            // What cargo writes stays out of the compiler's folder.
+            std::fs::write(folder.join("Cargo.lock"), "written").unwrap();
+            assert_eq!(std::fs::read_to_string(source.join("Cargo.lock")).unwrap(), version);
         }
-        assert!(!folder.join("stdarch/crates/core_arch").exists());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
     }
 }

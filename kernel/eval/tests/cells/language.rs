@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = &[
     ("directives", directives),
     ("redefinitions", redefinitions),
     ("waiting_for_futures", waiting_for_futures),
+    ("types_of_the_standard_library", types_of_the_standard_library),
 ];
 
 fn offered(found: &Completions, text: &str) -> Completion {
@@ -133,4 +134,23 @@ fn waiting_for_futures(stage: &mut Stage) {
         "7"
     );
     assert!(stage.error("let r: Result<i32, String> = Err(\"gone\".into());\nr?").evalue.contains("gone"));
+}
+
+/// The analysis does not read all of the library's source; what notebooks use must be there.
+fn types_of_the_standard_library(stage: &mut Stage) {
+    stage.value("use std::collections::*; let map: HashMap<i32, i32> = [(1, 2)].into();");
+    for (code, expected) in [
+        ("let keys = map.keys().copied().collect::<Vec<_>>(); keys", "[1]"),
+        ("let turned = map.iter().map(|(a, b)| (b * 2, *a)).collect::<HashMap<_, _>>(); turned", "{4: 1}"),
+        ("let both = HashSet::from([1, 2]).intersection(&[2].into()).count(); both", "1"),
+        ("let wide = is_x86_feature_detected!(\"sse2\"); wide as u8 + 1", "2"),
+        ("let calls = std::backtrace::Backtrace::disabled(); calls.status()", "Disabled"),
+        // Of this the type must be written out.
+        ("let four: std::arch::x86_64::__m128 = unsafe { std::arch::x86_64::_mm_set1_ps(1.5) }; 4", "4"),
+    ] {
+        let is_for_x86 = code.contains("x86");
+        if !is_for_x86 || cfg!(target_arch = "x86_64") {
+            assert_eq!(stage.value(code), expected, "{code}");
+        }
+    }
 }
