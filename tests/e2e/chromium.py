@@ -1,4 +1,4 @@
-"""The system's Chromium. Without one its tests are left out, but never where `DDS_CI` is set: a continuous
+"""The system's Chromium. Without one its tests are left out, but never where `REQUIRE_CHROMIUM` is set: a continuous
 integration that has lost its browser must not look as if it had passed."""
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", 
 
 
 def required() -> str:
-    """The browser's path; skips the test, or fails it where `DDS_CI` is set."""
+    """The browser's path; skips the test, or fails it where `REQUIRE_CHROMIUM` is set."""
     if CHROMIUM is None:
         what = "no Chromium on this machine: run `apt-get install chromium`"
-        pytest.fail(what) if os.environ.get("DDS_CI") else pytest.skip(what)
+        pytest.fail(what) if os.environ.get("REQUIRE_CHROMIUM") else pytest.skip(what)
     return CHROMIUM

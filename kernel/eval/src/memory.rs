@@ -2,6 +2,11 @@
 //! while it reads the standard library as it holds afterwards.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Counting what is free takes longer than many a cell.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Free memory within the process that is worth giving back.
 #[cfg(target_env = "gnu")]
@@ -16,18 +21,23 @@ pub(crate) fn share() {
     }
 }
 
-/// Gives back what is free, if it is much, without waiting for it.
+/// Gives back what is free, if it is much, without waiting for it: at once, or as soon as the last
+/// time is long enough ago.
 pub(crate) fn give_back() {
     static RUNNING: AtomicBool = AtomicBool::new(false);
-    if !much_is_free() || RUNNING.swap(true, Ordering::SeqCst) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    if RUNNING.swap(true, Ordering::SeqCst) {
         return;
     }
     let trimmed = std::thread::Builder::new().name("memory".into()).spawn(|| {
+        let last = *LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        std::thread::sleep(last.map_or(Duration::ZERO, |last| PAUSE.saturating_sub(last.elapsed())));
         #[cfg(target_env = "gnu")]
-        // SAFETY: takes the allocator's own locks.
-        unsafe {
-            libc::malloc_trim(0);
+        if much_is_free() {
+            // SAFETY: takes the allocator's own locks.
+            unsafe { libc::malloc_trim(0) };
         }
+        *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         RUNNING.store(false, Ordering::SeqCst);
     });
     if trimmed.is_err() {

@@ -165,6 +165,10 @@ pub(crate) fn unknown_command(given: &str, door: Door, tree: &Command) -> Error 
         return Error::usage(format!("{given:?} does not run in a notebook"))
             .hint(format!("type it in a shell: dds {given}"));
     }
+    if door == Door::Shell && Door::Cell.tree().find_subcommand(given).is_some_and(|c| !c.is_hide_set()) {
+        return Error::usage(format!("{given:?} works in the cells of a notebook only: %dds {given}"))
+            .hint(list);
+    }
     match nearest(given, names) {
         Some(name) => error.hint(format!("did you mean `{} {name}`? {list}", door.prompt())),
         None => error.hint(list),
@@ -318,5 +322,10 @@ mod tests {
     fn the_shell_speaks_of_itself() {
         let e = grammar::shell(&["instal".to_owned()]).unwrap_err();
         assert_eq!(e.hint.unwrap(), "did you mean `dds install`? `dds help` lists all commands");
+        for words in [vec!["time", "1 + 1"], vec!["help", "time"]] {
+            let e =
+                grammar::shell(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).unwrap_err();
+            assert_eq!(e.message, "\"time\" works in the cells of a notebook only: %dds time");
+        }
     }
 }
