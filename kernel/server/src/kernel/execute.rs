@@ -7,7 +7,7 @@ use super::history::History;
 use super::mailbox::Mailbox;
 use super::output::{CellOutput, Clock, Role};
 use super::pager;
-use super::slot::Slot;
+use super::slot::{Slot, Turn};
 use super::stdin::Prompts;
 use dds_core::MimeBundle;
 use dds_core::eval::{CellError, CellSink};
@@ -86,6 +86,7 @@ impl Executor {
         let step = u64::from(stored);
         let count = self.count.fetch_add(step, Ordering::SeqCst) + step;
         let parent = Some(&request.header);
+        let turn = self.slot.begin_cell();
         if !asked.silent {
             let input = json!({"code": asked.code, "execution_count": count});
             self.front.publish(parent, "execute_input", input);
@@ -98,12 +99,12 @@ impl Executor {
         let sink: Arc<dyn CellSink> = output.clone();
         let mut page = None;
         let result = match pager::asked_about(&asked.code) {
-            Some(name) => self.page(name).map(|found| {
+            Some(name) => self.page(turn, name).map(|found| {
                 page = Some(found);
                 None
             }),
             None if empty => Ok(None),
-            None => self.evaluate(&asked.code, &sink),
+            None => self.evaluate(turn, &asked.code, &sink),
         };
 
         if stored {
@@ -116,7 +117,7 @@ impl Executor {
         }
         output.finish();
         let result = match result {
-            Ok(_) => Ok(self.user_expressions(request, asked)),
+            Ok(_) => Ok(self.user_expressions(turn, request, asked)),
             Err(error) => {
                 if !asked.silent {
                     let content = json!({
@@ -134,23 +135,28 @@ impl Executor {
         Arc::new(CellOutput::new(&self.clock, &self.front, &self.comms, &request.header, role))
     }
 
-    fn evaluate(&self, code: &str, sink: &Arc<dyn CellSink>) -> Result<Option<MimeBundle>, CellError> {
-        let host = self.slot.wait_for_cell().map_err(|e| cell_error(&e))?;
+    fn evaluate(
+        &self,
+        turn: Turn,
+        code: &str,
+        sink: &Arc<dyn CellSink>,
+    ) -> Result<Option<MimeBundle>, CellError> {
+        let host = self.slot.wait_for_cell(turn).map_err(|e| cell_error(&e))?;
         guarded(|| host.run_cell(code, sink)).unwrap_or_else(|e| Err(cell_error(&e)))
     }
 
-    fn page(&self, name: &str) -> Result<MimeBundle, CellError> {
-        let host = self.slot.wait_for_cell().map_err(|e| cell_error(&e))?;
+    fn page(&self, turn: Turn, name: &str) -> Result<MimeBundle, CellError> {
+        let host = self.slot.wait_for_cell(turn).map_err(|e| cell_error(&e))?;
         guarded(|| pager::page(&*host, name)).and_then(|found| found).map_err(|e| cell_error(&e))
     }
 
     /// Each expression's value, or its error; neither fails the cell.
-    fn user_expressions(&self, request: &Message, asked: &ExecuteRequest) -> Map<String, Value> {
+    fn user_expressions(&self, turn: Turn, request: &Message, asked: &ExecuteRequest) -> Map<String, Value> {
         let Some(expressions) = &asked.user_expressions else { return Map::new() };
         let quiet: Arc<dyn CellSink> = self.output(request, Role::Silent);
         let mut values = Map::new();
         for (name, code) in expressions.iter().take(MAX_USER_EXPRESSIONS) {
-            let value = match self.evaluate(code, &quiet) {
+            let value = match self.evaluate(turn, code, &quiet) {
                 Ok(bundle) => {
                     let bundle = bundle.unwrap_or_default();
                     json!({"status": "ok", "data": bundle.data, "metadata": bundle.metadata})

@@ -6,6 +6,12 @@ use dds_core::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+const STARTING: &str = "the session is still starting";
+
+/// A cell that has begun: from then on an interrupt is meant for it, though it may not be running yet.
+#[derive(Clone, Copy)]
+pub(super) struct Turn(u64);
+
 #[derive(Default)]
 pub(super) struct Slot {
     state: Mutex<State>,
@@ -15,10 +21,10 @@ pub(super) struct Slot {
 #[derive(Default)]
 struct State {
     host: Option<Result<Arc<dyn Host>>>,
-    /// A cell waits for the host.
-    waiting: bool,
-    /// That cell was interrupted.
-    interrupted: bool,
+    /// How many cells have begun.
+    begun: u64,
+    /// Cells up to this one were interrupted.
+    interrupted: u64,
     /// The kernel ends.
     stopped: bool,
     /// … and no longer waits for the host to appear.
@@ -59,32 +65,37 @@ impl Slot {
         }
     }
 
-    /// [`Slot::wait`] for a cell: [`Slot::interrupt`] ends the wait.
-    pub(super) fn wait_for_cell(&self) -> Result<Arc<dyn Host>> {
+    /// A cell begins. Said before anybody is told of it, so that no interrupt is lost.
+    pub(super) fn begin_cell(&self) -> Turn {
         let mut state = self.lock();
-        state.waiting = true;
-        state.interrupted = false;
-        let result = loop {
-            if let Some(made) = &state.host {
-                break made.clone();
-            }
-            if state.interrupted || state.stopped {
-                break Err(Error::interrupted().context("the session is still starting"));
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        };
-        state.waiting = false;
-        result
+        state.begun += 1;
+        Turn(state.begun)
     }
 
-    /// Interrupts the running cell, or the one that waits for the host.
+    /// [`Slot::wait`] for a cell: an error when it was interrupted since it began.
+    pub(super) fn wait_for_cell(&self, Turn(turn): Turn) -> Result<Arc<dyn Host>> {
+        let mut state = self.lock();
+        loop {
+            if state.interrupted >= turn {
+                let error = Error::interrupted();
+                return Err(if state.host.is_none() { error.context(STARTING) } else { error });
+            }
+            if let Some(made) = &state.host {
+                return made.clone();
+            }
+            if state.stopped {
+                return Err(Error::interrupted().context(STARTING));
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Interrupts the cells that have begun, also those that wait for the host.
     pub(super) fn interrupt(&self) {
         let host = {
             let mut state = self.lock();
-            if state.waiting {
-                state.interrupted = true;
-                self.changed.notify_all();
-            }
+            state.interrupted = state.begun;
+            self.changed.notify_all();
             state.host.as_ref().and_then(|made| made.as_ref().ok().cloned())
         };
         if let Some(host) = host
@@ -121,5 +132,26 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_is_for_cells_that_have_begun() {
+        let slot = Slot::default();
+        slot.fill(|| Err(Error::internal("no host")));
+        let interrupted = |turn| {
+            let error = slot.wait_for_cell(turn).err().expect("neither host nor cell");
+            error.kind == dds_core::Kind::Interrupted
+        };
+        slot.interrupt();
+        let (first, second) = (slot.begin_cell(), slot.begin_cell());
+        assert!(!interrupted(first));
+        slot.interrupt();
+        assert!(interrupted(first) && interrupted(second));
+        assert!(!interrupted(slot.begin_cell()));
     }
 }
