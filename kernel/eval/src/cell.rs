@@ -141,23 +141,29 @@ pub(crate) fn build_env(part: &str) -> impl Iterator<Item = &str> {
         .map(|(name, _)| name.trim())
 }
 
-/// The `:dep` lines of a part, and the part without them.
-pub(crate) fn apart(part: &str) -> (String, String) {
+/// The `:dep` lines of a part, and the part without them. None where there are other directives:
+/// they may say how the crates are to be built, or forget them.
+pub(crate) fn apart(part: &str) -> Option<(String, String)> {
     let (mut dependencies, mut rest) = (String::new(), String::new());
-    for line in part.split_inclusive('\n') {
-        if line.trim_start().starts_with(":dep ") {
-            dependencies.push_str(line);
-            rest.push('\n');
+    for line in boundaries(part) {
+        let text = part.get(line.start..line.end).unwrap_or("");
+        if line.role != Role::Directive {
+            rest.push_str(text);
+        } else if text.trim_start().starts_with(":dep ") {
+            dependencies.push_str(text);
+            dependencies.push('\n');
         } else {
-            rest.push_str(line);
+            return None;
         }
+        rest.push('\n');
     }
-    (dependencies, rest)
+    Some((dependencies, rest))
 }
 
 /// Whether a part brings in a crate of that name.
 pub(crate) fn adds_crate(part: &str, name: &str) -> bool {
-    part.lines().any(|line| {
+    boundaries(part).iter().filter(|line| line.role == Role::Directive).any(|line| {
+        let line = part.get(line.start..line.end).unwrap_or("");
         let added = line.trim_start().strip_prefix(":dep ").map(str::trim_start);
         added.and_then(|added| added.strip_prefix(name)).is_some_and(|rest| !rest.starts_with(is_name))
     })
@@ -266,14 +272,18 @@ mod tests {
 
     #[test]
     fn crates_are_taken_apart_from_the_rest() {
-        let (dependencies, rest) = apart(":dep a = \"1\"\n:vars\nlet x = 1;\n");
-        assert_eq!((dependencies.as_str(), rest.as_str()), (":dep a = \"1\"\n", "\n:vars\nlet x = 1;\n"));
+        let (dependencies, rest) = apart("\n:dep a = \"1\"\nlet x = \"\n:dep b\";\n").unwrap();
+        assert_eq!(dependencies, ":dep a = \"1\"\n");
+        assert_eq!(rest.trim_end(), "\n\nlet x = \"\n:dep b\";");
+        // What the other lines say holds for the crate as well, or ends it.
+        assert_eq!(apart(":clear\n:dep a\n1"), None);
     }
 
     #[test]
     fn crates_are_known_by_name() {
         assert!(adds_crate(":vars\n:dep dds = \"1\"", "dds") && adds_crate(":dep dds", "dds"));
         assert!(!adds_crate(":dep dds-x = \"1\"\n// :dep dds\nlet dds = 1;", "dds"));
+        assert!(!adds_crate("let text = \"\n:dep dds\n\";", "dds"));
     }
 
     #[test]

@@ -176,8 +176,9 @@ impl Engine {
             return part;
         }
         let displays = prelude::displays(|name| cell::adds_crate(&part.text, name));
-        if !displays.is_empty() {
-            let (dependencies, rest) = cell::apart(&part.text);
+        if !displays.is_empty()
+            && let Some((dependencies, rest)) = cell::apart(&part.text)
+        {
             // A version with other names is used without; and what is wrong with the crate is told
             // where the part itself is compiled.
             match self.run(&format!("{dependencies}{displays}"), Some(Arc::clone(sink))).0 {
@@ -238,6 +239,9 @@ impl Engine {
         }
         let begun = Instant::now();
         let part = &self.with_displays(part, sink);
+        if interrupted() {
+            return Err(report::interrupted(true));
+        }
         let (text, mut answers) = self.answer_directives(&part.text, whole)?;
         if text.trim().is_empty() {
             let directive_text = answers.pop();

@@ -114,8 +114,10 @@ impl Knowledge {
         if start < at || found.items.is_empty() {
             return;
         }
-        let key = self.read().list_key(code, start);
-        if let Some(key) = key {
+        let rust = rust_only(code);
+        let Some(key) = self.read().list_key(&rust, start) else { return };
+        let receiver = rust.get(path_start(&rust, start)..start).and_then(|path| path.strip_suffix('.'));
+        if !receiver.is_some_and(|receiver| may_have_others(&rust, receiver)) {
             self.remember(key, &found.items);
         }
     }
@@ -134,14 +136,9 @@ impl Knowledge {
         let receiver = rust.get(path_start(&rust, start)..start)?.strip_suffix('.')?;
         let facts = self.read();
         let key = facts.list_key(&rust, start).filter(|key| key.ends_with('.'))?;
-        facts.lists.map.get(&key).filter(|list| !list.is_empty())?;
-        let is_other = |(place, _): (usize, &str)| {
-            let before = rust.get(..place).unwrap_or("").chars().next_back();
-            let after = rust.get(place + receiver.len()..).unwrap_or("").chars().next();
-            !before.is_some_and(is_word) && !after.is_some_and(|c| is_word(c) || c == '.')
-        };
-        let brings = |word: &str| matches!(word, "use" | "impl" | "trait");
-        if rust.match_indices(receiver).any(is_other) || rust.split(|c| !is_word(c)).any(brings) {
+        // A list that was cut may lack what is looked for.
+        facts.lists.map.get(&key).filter(|list| !list.is_empty() && list.len() < MAX_LIST)?;
+        if may_have_others(&rust, receiver) {
             return None;
         }
         drop(facts);
@@ -302,6 +299,18 @@ fn local_names(code: &str) -> Vec<String> {
         .take(MAX_LOCAL)
         .map(str::to_owned)
         .collect()
+}
+
+/// Whether the variable may be another one in this code, or have members that it has nowhere else: its
+/// name stands elsewhere than before dots, or the code brings traits.
+fn may_have_others(rust: &str, variable: &str) -> bool {
+    let is_other = |(place, _): (usize, &str)| {
+        let before = rust.get(..place).unwrap_or("").chars().next_back();
+        let after = rust.get(place + variable.len()..).unwrap_or("").chars().next();
+        !before.is_some_and(is_word) && !after.is_some_and(|c| is_word(c) || c == '.')
+    };
+    let brings = |word: &str| matches!(word, "use" | "impl" | "trait");
+    rust.match_indices(variable).any(is_other) || rust.split(|c| !is_word(c)).any(brings)
 }
 
 /// Whether the name that begins at `start` is a member of something.

@@ -116,6 +116,8 @@ struct Supervisor {
     in_callback: bool,
     /// … and is ended at this time, if it still is.
     end_callback_at: Option<Instant>,
+    /// As the kernel has said last; a copy of the worker may be older.
+    takes_checkpoints: bool,
     /// The user interrupted before the code of the cell was there.
     interrupted_early: bool,
     line: Vec<u8>,
@@ -178,6 +180,7 @@ impl Supervisor {
             spare: None,
             in_callback: false,
             end_callback_at: None,
+            takes_checkpoints: true,
             interrupted_early: false,
             line: Vec::new(),
             remove_at_end: None,
@@ -312,7 +315,10 @@ impl Supervisor {
                     self.command(b'V', &assignment(&name, value.as_deref()))?;
                 }
                 Some(ToChild::RemoveAtEnd(folder)) => self.remove_at_end = Some(folder),
-                Some(ToChild::Checkpoints(on)) => self.command(b'K', &[u8::from(on)])?,
+                Some(ToChild::Checkpoints(on)) => {
+                    self.takes_checkpoints = on;
+                    self.command(b'K', &[u8::from(on)])?;
+                }
                 Some(ToChild::Comm(flags, piece)) => {
                     let mut frame = vec![flags];
                     frame.extend(piece);
@@ -530,7 +536,9 @@ impl Supervisor {
         match checkpoint {
             Some(checkpoint) => {
                 self.worker = checkpoint.pid;
-                self.command(b'T', &[])?;
+                // Should it be dead as well, its own end tells so.
+                let _ = self.command(b'K', &[u8::from(self.takes_checkpoints)]);
+                let _ = self.command(b'T', &[]);
                 if cell_ran { to_evcxr(FORGET_THIS_CELL) } else { Ok(()) }
             }
             None => {
@@ -548,6 +556,8 @@ impl Supervisor {
                 Some((b'C', checkpoint)) => self.checkpointed(checkpoint),
                 Some((b'J', checkpoint)) => self.spare = Checkpoint::parse(checkpoint),
                 Some((b'P', payload)) => self.panicked(payload),
+                // The kernel waits for these, whoever has done it.
+                Some((b'w' | b'v', _)) => self.queue.push_back(frame.to_vec()),
                 _ => {}
             }
         }

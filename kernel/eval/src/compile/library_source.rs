@@ -21,10 +21,9 @@ const CORE: &str = "core";
 /// Makes the folder that this process has named to the analysis, for the compiler that is found now.
 pub(crate) fn provide() {
     let Some(folder) = stand::library_source() else { return };
+    // The analysis takes a folder with `core` in it for complete; what another session has made stays.
     if let Err(error) = provide_at(&folder) {
         tracing::debug!("the analysis reads the whole standard library: {error}");
-        // The analysis takes a folder with `core` in it for complete.
-        let _ = std::fs::remove_dir_all(&folder);
     }
 }
 

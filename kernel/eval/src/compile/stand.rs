@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The name under which evcxr looks for something to run cargo with.
 const LINK: &str = "mold";
@@ -124,7 +125,9 @@ pub(super) fn link(exe: &Path, folder: &Path, name: &str) -> io::Result<()> {
     if std::fs::read_link(&link).is_ok_and(|target| target == exe) {
         return Ok(());
     }
-    let temporary = folder.join(format!(".{name}-{}", std::process::id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(".{name}-{}-{number}", std::process::id()));
     let _ = std::fs::remove_file(&temporary);
     std::os::unix::fs::symlink(exe, &temporary)?;
     std::fs::rename(&temporary, &link)

@@ -122,6 +122,13 @@ fn members_are_listed_once_while_they_are_the_same() {
         found.map(|found| found.items.into_iter().map(|item| item.text).collect::<Vec<_>>())
     };
     assert_eq!(members("v.pu"), None, "the analysis has not said anything yet");
+    // Of another `v` nothing is remembered for this one.
+    let other = words::completion("push_str", "function", "");
+    for code in ["let v = String::new();\nv.", "|v| v.", "use std::io::Write; v."] {
+        let found = Completions { items: vec![other.clone()], ..Completions::default() };
+        known.remember_completions(code, code.chars().count(), &found);
+        assert_eq!(members("v.pu"), None, "{code}");
+    }
     let items = ["push", "pop"].map(|name| words::completion(name, "function", "")).to_vec();
     known.remember_completions("v.", 2, &Completions { items, ..Completions::default() });
     assert_eq!(members("v.pu").unwrap(), ["push"]);

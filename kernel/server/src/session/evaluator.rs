@@ -169,7 +169,9 @@ impl Rust {
             let patience = match self.shared.lock().stage {
                 Stage::Lent { cell: true } => Duration::ZERO,
                 Stage::Lent { cell: false } => QUESTION_GRACE,
-                _ => START_GRACE,
+                // It has just come back: it is taken at the next look.
+                Stage::Ready(_) => Duration::MAX,
+                Stage::Starting | Stage::Failed(_) => START_GRACE,
             };
             (asked.elapsed() >= patience).then(busy)
         });
