@@ -322,9 +322,9 @@ mod tests {
     fn the_shell_speaks_of_itself() {
         let e = grammar::shell(&["instal".to_owned()]).unwrap_err();
         assert_eq!(e.hint.unwrap(), "did you mean `dds install`? `dds help` lists all commands");
-        for words in [vec!["time", "1 + 1"], vec!["help", "time"]] {
-            let e =
-                grammar::shell(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).unwrap_err();
+        let typed = grammar::shell(&["time".to_owned(), "1 + 1".to_owned()]).unwrap_err();
+        let asked = crate::help::help(Door::Shell, Some("time")).unwrap_err();
+        for e in [typed, asked] {
             assert_eq!(e.message, "\"time\" works in the cells of a notebook only: %dds time");
         }
     }
