@@ -2,11 +2,11 @@
 //! before each of them.
 //!
 //! Commands come as datagrams: `R` path NUL function, `W` folder, `V` a variable, `K` checkpoints on
-//! or off, `Z` the cell's checkpoint has been killed, `T` to a checkpoint: the last words of the worker
-//! before have been heard, and what is said from now on is its own. Answers: `C` checkpoint, `D` done and how long it took, `E` text (could not load), `W` and
-//! `V` errno, `J` a callback begins, with a checkpoint or none, `j` it has ended; `P` from the panic
-//! hook, `I` from who reads standard input. A checkpoint is a pid, 0 for none, and how many threads
-//! it is without.
+//! or off, `Z` the cell's checkpoint has been killed, `T` to a checkpoint: the last words of the
+//! worker before have been heard, and what is said from now on is its own. Answers: `C` checkpoint,
+//! `D` done and how long it took, `E` text (could not load), `W` and `V` errno, `J` a callback
+//! begins, with a checkpoint or none, `j` it has ended; `P` from the panic hook, `I` from who reads
+//! standard input. A checkpoint is a pid, 0 for none, and how many threads it is without.
 //!
 //! Callbacks of the page run here between cells. Before the first one after a cell a checkpoint is
 //! left behind too, so that a callback that crashes or never ends does not cost the session.
