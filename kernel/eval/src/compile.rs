@@ -13,6 +13,7 @@
 mod answer;
 mod cells;
 mod deps;
+mod described;
 mod digest;
 mod layout;
 mod library_source;
@@ -32,9 +33,10 @@ mod toolchain;
 mod tools;
 
 pub(crate) use answer::role;
+pub(crate) use described::role as described_role;
 pub use layout::{CacheSizes, caches, prune, prune_dependencies};
 pub(crate) use layout::{Session, prune_daily};
-pub(crate) use library_source::provide as provide_library_source;
+pub(crate) use library_source::LibrarySource;
 pub(crate) use lock::InUse;
 pub(crate) use record::role as record_role;
 pub(crate) use source::FUNCTION;

@@ -44,6 +44,8 @@ pub(crate) struct Engine {
     progress: Option<Progress>,
     /// Keeps the dependencies in the cache that this session may be using.
     _using: Option<compile::InUse>,
+    /// What the analysis reads.
+    _library: Option<compile::LibrarySource>,
     /// The folder of the crate `dds`; none where it cannot be built.
     runtime: Option<PathBuf>,
     /// To be said once.
@@ -53,7 +55,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts the child and compiles a first trivial cell, which takes seconds.
     pub(crate) fn create(exe: &Path, options: &EvalOptions, link: Arc<Link>) -> Result<Self> {
-        compile::provide_library_source();
+        let library = compile::LibrarySource::begin();
         let mut command = Command::new(exe);
         let control = link.child_end();
         command.arg(CHILD_ARG).env(CONTROL_VAR, control.to_string()).current_dir(link.cwd());
@@ -71,6 +73,9 @@ impl Engine {
                 }
             })
             .map_err(|error| Error::internal(format!("no thread can be started: {error}")))?;
+        if let Some(library) = &library {
+            library.provide();
+        }
         let mut context = CommandContext::with_eval_context(context);
         let folder = last_compile_dir(&mut context)?;
         link.remove_at_end(&folder);
@@ -88,6 +93,7 @@ impl Engine {
             linker: None,
             progress: None,
             _using: use_cache(options),
+            _library: library,
             runtime: None,
             warning: None,
         };

@@ -42,6 +42,7 @@ pub use runtime::{runtime_folder, runtime_source};
 pub fn take_over_child_roles() {
     match compile::started_as() {
         Some(compile::Role::Cargo) => compile::role(),
+        Some(compile::Role::Described) => compile::described_role(),
         Some(compile::Role::Recorder) => compile::record_role(),
         None => {}
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! CACHE/cells/ab/abcd….so              compiled cells
+//! CACHE/described/KEY                  what cargo has told the analysis
 //! CACHE/deps/lock                      held by every session that uses dependencies
 //! CACHE/deps/TOOLCHAIN/target          cargo's target folder, shared by all sessions
 //! CACHE/deps/TOOLCHAIN/plans/KEY       one set of dependencies: manifest, lock file, plan
@@ -15,6 +16,8 @@ use std::time::{Duration, SystemTime};
 
 /// Most bytes of compiled cells that are kept.
 pub(super) const MAX_CELL_BYTES: u64 = 512 << 20;
+/// Most bytes of what cargo has told the analysis.
+const MAX_DESCRIBED_BYTES: u64 = 8 << 20;
 /// Most bytes of compiled dependencies that are kept.
 const MAX_DEPS_BYTES: u64 = 12 << 30;
 /// Most files looked at when sizes are summed up.
@@ -47,7 +50,8 @@ pub fn caches(cache: &Path) -> CacheSizes {
 /// # Errors
 /// When a folder cannot be read.
 pub fn prune(cache: &Path, all: bool) -> io::Result<u64> {
-    let cells = prune_files(&cells(cache), if all { 0 } else { MAX_CELL_BYTES })?;
+    let cells = prune_files(&cells(cache), if all { 0 } else { MAX_CELL_BYTES })?
+        + prune_files(&described(cache), if all { 0 } else { MAX_DESCRIBED_BYTES })?;
     if !deps(cache).is_dir() {
         return Ok(cells);
     }
@@ -77,12 +81,17 @@ pub(crate) fn prune_daily(cache: &Path, using: &InUse) -> io::Result<()> {
         return Ok(());
     }
     prune_files(&cells(cache), MAX_CELL_BYTES)?;
+    prune_files(&described(cache), MAX_DESCRIBED_BYTES)?;
     using.if_alone(|| prune_deps(&deps(cache), MAX_DEPS_BYTES))?;
     std::fs::write(sign, "")
 }
 
 pub(super) fn cells(cache: &Path) -> PathBuf {
     cache.join("cells")
+}
+
+pub(super) fn described(cache: &Path) -> PathBuf {
+    cache.join("described")
 }
 
 pub(super) fn deps(cache: &Path) -> PathBuf {

@@ -5,7 +5,7 @@ use super::digest::Key;
 use super::record::Record;
 use super::request::Request;
 use super::toolchain::{Toolchain, stamp};
-use super::{layout, rustc};
+use super::{layout, rustc, stand};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,9 +80,7 @@ pub(super) fn folder(request: &Request, toolchain: &Toolchain, manifest: &Manife
 
 /// The user's own configuration of cargo.
 fn config_files() -> Vec<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let home = stand::cargo_home();
     home.map(|home| vec![home.join("config.toml"), home.join("config")]).unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 //! the process in that role knows its caches.
 
 use super::digest::Key;
-use super::{library_source, record};
+use super::{described, library_source, record};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -20,12 +20,18 @@ pub(crate) const CACHE_VAR: &str = "DDS_COMPILE_CACHE";
 pub(crate) const LINKER_VAR: &str = "DDS_LINKER";
 /// Names of the variables that the user has set by `:build_env`, separated by commas.
 pub(crate) const BUILD_ENV_VAR: &str = "DDS_BUILD_ENV";
-const OURS: [&str; 5] = [TOOLS_VAR, CACHE_VAR, LINKER_VAR, BUILD_ENV_VAR, record::FILE_VAR];
+/// Where the analysis looks for cargo first …
+const HOME_VAR: &str = "CARGO_HOME";
+/// … and what the user has set there; empty if nothing.
+const USERS_HOME_VAR: &str = "DDS_CARGO_HOME";
+const OURS: [&str; 6] = [TOOLS_VAR, CACHE_VAR, LINKER_VAR, BUILD_ENV_VAR, USERS_HOME_VAR, record::FILE_VAR];
 
 /// What this process was started as.
 pub(crate) enum Role {
-    /// In cargo's place.
+    /// In cargo's place, for evcxr.
     Cargo,
+    /// In cargo's place, for the analysis.
+    Described,
     /// Between cargo and rustc, to note the arguments.
     Recorder,
 }
@@ -34,6 +40,7 @@ pub(crate) fn started_as() -> Option<Role> {
     let name = std::env::args_os().next()?;
     match Path::new(&name).file_name()?.to_str()? {
         LINK if std::env::var_os(TOOLS_VAR).is_some() => Some(Role::Cargo),
+        described::LINK if std::env::var_os(TOOLS_VAR).is_some() => Some(Role::Described),
         record::LINK if std::env::var_os(record::FILE_VAR).is_some() => Some(Role::Recorder),
         _ => None,
     }
@@ -65,42 +72,46 @@ pub fn stand_between(place: &Path, cache: &Path) -> io::Result<()> {
         path.push(":");
         path.push(without(&before, &folder));
     }
-    let source = source_folder(&folder);
+    let home = users_home();
+    let is_told = std::env::var_os(library_source::SOURCE_VAR).is_some();
+    let source = (!is_told).then(|| library_source::link_in(&folder));
     // SAFETY: this process has one thread, as was checked above.
     unsafe {
         if let Some(source) = source {
             std::env::set_var(library_source::SOURCE_VAR, source);
         }
         std::env::set_var("PATH", path);
+        std::env::set_var(USERS_HOME_VAR, home.unwrap_or_default());
+        std::env::set_var(HOME_VAR, folder.join(described::HOME));
         std::env::set_var(TOOLS_VAR, folder);
         std::env::set_var(CACHE_VAR, cache);
     }
     Ok(())
 }
 
-/// Where the analysis will find the standard library's source; none where the user has said where.
-/// Which compiler is found depends on these variables, so each has a folder of its own.
-fn source_folder(folder: &Path) -> Option<PathBuf> {
-    let is_full = std::env::var_os(library_source::ANALYSIS_VAR).is_some_and(|value| value == "full");
-    if is_full || std::env::var_os(library_source::SOURCE_VAR).is_some() {
-        return None;
-    }
-    let mut key = Key::new("library source");
-    for name in ["PATH", "HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
-        key.part(std::env::var_os(name).unwrap_or_default().as_encoded_bytes());
-    }
-    Some(folder.join(format!("library-{}", key.hex().get(..16).unwrap_or("0"))))
-}
-
-/// The folder that [`stand_between`] has named to the analysis.
+/// Where [`stand_between`] has told the analysis to look for the standard library's source.
 pub(super) fn library_source() -> Option<PathBuf> {
     let source = PathBuf::from(std::env::var_os(library_source::SOURCE_VAR)?);
     source.starts_with(std::env::var_os(TOOLS_VAR)?).then_some(source)
 }
 
 fn set_up(exe: &Path, folder: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    [LINK, record::LINK].into_iter().try_for_each(|name| link(exe, folder, name))
+    let bin = folder.join(described::HOME).join("bin");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&bin)?;
+    [LINK, record::LINK].into_iter().try_for_each(|name| link(exe, folder, name))?;
+    link(exe, &bin, described::LINK)
+}
+
+/// `CARGO_HOME` as the user has set it.
+fn users_home() -> Option<OsString> {
+    let name = if std::env::var_os(TOOLS_VAR).is_some() { USERS_HOME_VAR } else { HOME_VAR };
+    std::env::var_os(name).filter(|home| !home.is_empty())
+}
+
+/// Cargo's own folder, `~/.cargo` if the user has not named another.
+pub(super) fn cargo_home() -> Option<PathBuf> {
+    let by_default = || Some(Path::new(&std::env::var_os("HOME")?).join(".cargo"));
+    users_home().map(PathBuf::from).or_else(by_default)
 }
 
 /// Puts the folder back if it was removed meanwhile: it may lie where the system cleans up.
@@ -163,6 +174,10 @@ pub fn restore_environment(command: &mut Command) {
     if library_source().is_some() {
         command.env_remove(library_source::SOURCE_VAR);
     }
+    match users_home() {
+        Some(home) => command.env(HOME_VAR, home),
+        None => command.env_remove(HOME_VAR),
+    };
     for name in OURS {
         command.env_remove(name);
     }
@@ -174,9 +189,15 @@ pub fn restore_environment(command: &mut Command) {
 /// No other thread may exist.
 pub(crate) unsafe fn leave() {
     let path = original_path();
-    let source = library_source();
+    let (source, home) = (library_source(), users_home());
+    let was_there = std::env::var_os(TOOLS_VAR).is_some();
     // SAFETY: the caller's promise.
     unsafe {
+        match home {
+            _ if !was_there => {}
+            Some(home) => std::env::set_var(HOME_VAR, home),
+            None => std::env::remove_var(HOME_VAR),
+        }
         if source.is_some() {
             std::env::remove_var(library_source::SOURCE_VAR);
         }

@@ -29,8 +29,9 @@ pub(super) fn resolve(frames: &[Frame]) -> Vec<Call> {
 }
 
 fn named(frames: &[Frame]) -> Vec<Call> {
+    let exe = std::env::current_exe().ok();
     let mut offsets: HashMap<&Path, Vec<u64>> = HashMap::new();
-    for frame in frames {
+    for frame in frames.iter().filter(|frame| may_have_cells(&frame.module, exe.as_deref())) {
         if offsets.len() < MAX_FILES || offsets.contains_key(frame.module.as_path()) {
             offsets.entry(&frame.module).or_default().push(frame.offset);
         }
@@ -43,6 +44,14 @@ fn named(frames: &[Frame]) -> Vec<Call> {
         })
         .collect();
     frames.iter().filter_map(|frame| calls.get(&(frame.module.as_path(), frame.offset)).cloned()).collect()
+}
+
+/// Large files that have no code of users in them are not read: this program, the system's
+/// libraries and the standard library.
+fn may_have_cells(module: &Path, exe: Option<&Path>) -> bool {
+    let is_of_system = ["/lib", "/usr/lib"].iter().any(|folder| module.starts_with(folder));
+    let name = module.file_name().unwrap_or_default().as_encoded_bytes();
+    !is_of_system && Some(module) != exe && !name.starts_with(b"libstd-")
 }
 
 fn look_up(module: &Path, offsets: &[u64]) -> Option<Vec<(u64, Call)>> {
@@ -104,11 +113,25 @@ mod tests {
             .symbols()
             .find(|symbol| symbol.size() > 0 && symbol.name().is_ok_and(|name| name.contains("look_up")));
         let wanted = wanted.expect("a symbol of ours");
+        // Under its own name it would not be read.
+        let place = tempfile::tempdir().unwrap();
+        let cell = place.path().join("cell.so");
+        std::os::unix::fs::symlink(&exe, &cell).unwrap();
         let frame = |module: &Path, offset| Frame { module: module.to_owned(), offset };
-        let frames = [frame(&exe, wanted.address()), frame(Path::new("/nowhere"), 1), frame(&exe, u64::MAX)];
+        let frames =
+            [frame(&cell, wanted.address()), frame(Path::new("/nowhere"), 1), frame(&cell, u64::MAX)];
         let calls = named(&frames);
         assert_eq!(calls.len(), 1, "{calls:?}");
         assert_eq!(resolve(&frames), [], "the first file is that of the panic hook");
         assert!(calls[0].name.contains("symbols::look_up") && !calls[0].name.contains("::h"), "{calls:?}");
+    }
+
+    #[test]
+    fn libraries_are_not_read() {
+        let exe = Path::new("/opt/dds");
+        let may = |module: &str| may_have_cells(Path::new(module), Some(exe));
+        assert!(may("/tmp/.tmpX/target/libctx.so") && may("/usr/libexec/libmine.so"));
+        assert!(!may("/opt/dds") && !may("/lib/x86_64-linux-gnu/libc.so.6"));
+        assert!(!may("/usr/lib/libm.so") && !may("/home/u/.rustup/lib/libstd-0a1b.so"));
     }
 }

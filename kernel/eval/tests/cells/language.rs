@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     ("redefinitions", redefinitions),
     ("waiting_for_futures", waiting_for_futures),
     ("types_of_the_standard_library", types_of_the_standard_library),
+    ("types_that_hold_stand_ins", types_that_hold_stand_ins),
 ];
 
 fn offered(found: &Completions, text: &str) -> Completion {
@@ -153,4 +154,83 @@ fn types_of_the_standard_library(stage: &mut Stage) {
             assert_eq!(stage.value(code), expected, "{code}");
         }
     }
+}
+
+/// What std builds on other crates and on the C library is known to the analysis without them.
+fn types_that_hold_stand_ins(stage: &mut Stage) {
+    let expected = [
+        ("HashMap::from([(1, 'a')]).into_iter()", "IntoIter<i32, char>"),
+        ("HashMap::from([(1, 2.5)]).into_iter().next()", "Option<(i32, f64)>"),
+        ("HashMap::from([(1, 2.5)]).into_values().fold(0.0, |a, b| a + b)", "f64"),
+        ("HashMap::from([(1, \"one\")]).get(&1).copied()", "Option<&str>"),
+        ("{ let mut m = HashMap::new(); *m.entry('x').or_insert(0_u64) += 1; m }", "Map<char, u64>"),
+        ("HashMap::from([(1, 2_i16)]).entry(1).or_default().wrapping_add(1)", "i16"),
+        ("HashSet::from([1_u8, 2]).into_iter().map(u32::from).sum::<u32>()", "u32"),
+        ("HashSet::from([1_u8]).union(&HashSet::from([2])).copied().collect::<Vec<_>>()", "Vec<u8>"),
+        ("HashSet::from(['a']).difference(&HashSet::new()).count()", "usize"),
+        ("HashMap::<i32, i32>::with_capacity(4).drain().collect::<BTreeMap<_, _>>()", "BTreeMap<i32, i32>"),
+        ("HashMap::from([(1, 2)]).try_reserve(1)", "Result<(), TryReserveError>"),
+        ("BTreeMap::from([(1, 'a')]).range(1..).next().map(|(k, v)| (*k, *v))", "Option<(i32, char)>"),
+        ("VecDeque::from([1.0, 2.0]).make_contiguous().len()", "usize"),
+        ("BinaryHeap::from([3, 1]).into_sorted_vec()", "Vec<i32>"),
+        ("std::fs::metadata(\"/\").unwrap()", "Metadata"),
+        ("std::fs::metadata(\"/\").unwrap().file_type()", "FileType"),
+        ("std::fs::metadata(\"/\").unwrap().permissions()", "Permissions"),
+        ("std::fs::metadata(\"/\").unwrap().modified().unwrap()", "SystemTime"),
+        ("std::fs::read_dir(\"/\").unwrap()", "ReadDir"),
+        ("std::fs::read_dir(\"/\").unwrap().next().unwrap().unwrap()", "DirEntry"),
+        ("std::fs::File::open(\"/dev/null\").unwrap()", "File"),
+        ("std::io::BufReader::new(std::fs::File::open(\"/dev/null\").unwrap())", "BufReader<File>"),
+        ("std::fs::OpenOptions::new()", "OpenOptions"),
+        ("std::process::Command::new(\"true\")", "Command"),
+        ("std::process::Command::new(\"true\").status().unwrap()", "ExitStatus"),
+        ("std::process::Command::new(\"true\").output()", "Result<Output, Error>"),
+        ("std::process::Command::new(\"true\").spawn().unwrap()", "Child"),
+        ("std::time::Instant::now()", "Instant"),
+        ("std::time::Instant::now().elapsed()", "Duration"),
+        ("std::time::SystemTime::now()", "SystemTime"),
+        ("std::thread::spawn(|| 3_u16)", "JoinHandle<u16>"),
+        ("std::thread::Builder::new()", "Builder"),
+        ("std::thread::current().id()", "ThreadId"),
+        ("std::sync::Mutex::new(vec![1])", "Mutex<Vec<i32>>"),
+        ("std::sync::Arc::new(std::sync::RwLock::new(1_i64))", "Arc<RwLock<i64>>"),
+        ("std::sync::Condvar::new()", "Condvar"),
+        ("std::sync::mpsc::channel::<String>().1", "Receiver<String>"),
+        ("std::sync::OnceLock::<u8>::new()", "OnceLock<u8>"),
+        ("std::net::TcpListener::bind(\"127.0.0.1:0\").unwrap()", "TcpListener"),
+        ("std::net::TcpListener::bind(\"127.0.0.1:0\").unwrap().local_addr().unwrap()", "SocketAddr"),
+        ("std::net::UdpSocket::bind(\"127.0.0.1:0\").unwrap()", "UdpSocket"),
+        ("\"127.0.0.1\".parse::<std::net::IpAddr>()", "Result<IpAddr, AddrParseError>"),
+        ("std::os::unix::net::UnixStream::pair().unwrap()", "(UnixStream, UnixStream)"),
+        ("std::io::stdin().lines()", "Lines<StdinLock<'_>>"),
+        ("std::io::Error::last_os_error().raw_os_error()", "Option<i32>"),
+        ("std::env::args().collect::<Vec<_>>()", "Vec<String>"),
+        ("std::env::vars_os()", "VarsOs"),
+        ("std::env::temp_dir()", "PathBuf"),
+        ("std::ffi::CString::new(\"a\").unwrap()", "CString"),
+        ("std::panic::catch_unwind(|| 1_u8)", "Result<u8, Box<dyn Any + Send>>"),
+        ("std::backtrace::Backtrace::disabled()", "Backtrace"),
+        ("std::hash::RandomState::new()", "RandomState"),
+        ("std::hash::DefaultHasher::new()", "DefaultHasher"),
+        ("std::alloc::Layout::new::<u64>()", "Layout"),
+    ];
+    let lines: Vec<String> =
+        expected.iter().enumerate().map(|(i, (value, _))| format!("let v{i:02} = {value};")).collect();
+    stage.value(&format!("use std::{{any::Any, collections::*}};\n{}", lines.join("\n")));
+    let shown = stage.run(":vars").0.unwrap().unwrap();
+    let plain = shown.plain();
+    for (i, (value, ty)) in expected.iter().enumerate() {
+        let name = format!("v{i:02} ");
+        let line = plain
+            .lines()
+            .find(|line| line.starts_with(&name))
+            .unwrap_or_else(|| panic!("{value} in {plain}"));
+        assert!(without_paths(line).contains(ty), "{value}: {line}");
+    }
+}
+
+/// Types by their last names: `Vec<File>` of `Vec<std::fs::File>`.
+fn without_paths(line: &str) -> String {
+    let words = line.split_inclusive(|c: char| c != ':' && c != '_' && !c.is_alphanumeric());
+    words.map(|word| word.rsplit("::").next().unwrap_or(word)).collect()
 }
