@@ -325,13 +325,14 @@ impl Engine {
     pub(crate) fn text_of(
         &mut self,
         expression: &str,
+        quoted: &str,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<String, CellError> {
         self.warm_up();
         let (result, report) = self.run(&prelude::text_of(expression), None);
-        let source = Source::new("{…}", expression);
+        let source = Source::new("{…}", quoted);
         let executed = self.judge(result, report, &source, interrupted)?;
-        executed.text.ok_or_else(|| report::cell_error(Error::usage(format!("`{expression}` gave no text"))))
+        executed.text.ok_or_else(|| report::cell_error(Error::usage(format!("`{quoted}` gave no text"))))
     }
 
     fn judge(

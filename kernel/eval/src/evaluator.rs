@@ -270,11 +270,11 @@ impl Evaluator for RustEvaluator {
         true
     }
 
-    fn display_text(&mut self, expr: &str, cx: &Cx) -> Result<String, CellError> {
+    fn display_text(&mut self, expr: &str, quoted: &str, cx: &Cx) -> Result<String, CellError> {
         if expr.trim().is_empty() {
             return Err(report::cell_error(Error::usage("`{}` holds no expression")));
         }
-        self.guarded(cx, |engine, interrupted| engine.text_of(expr.trim(), interrupted))
+        self.guarded(cx, |engine, interrupted| engine.text_of(expr.trim(), quoted.trim(), interrupted))
     }
 
     fn comms(&self) -> Option<Arc<dyn CommDoor>> {

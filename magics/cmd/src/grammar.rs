@@ -218,7 +218,8 @@ pub struct Install {
     /// Into the active Python environment (VIRTUAL_ENV or CONDA_PREFIX)
     #[arg(long)]
     pub sys_prefix: bool,
-    /// Compile these crates too, so that the first `:dep` does not wait: ndarray,polars@0.49
+    /// Compile these crates too, so that the first `:dep` does not wait:
+    /// ndarray,polars@0.49+lazy,image@0.25+png-default
     #[arg(long, value_name = "CRATES", value_delimiter = ',')]
     pub prebuild: Vec<String>,
 }

@@ -130,8 +130,9 @@ pub trait Evaluator: Send {
     /// Documentation and type at `cursor`, in characters; none when nothing is known.
     fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle>;
 
-    /// The Display text of a Rust expression, for `{expr}` in `%dds` lines.
-    fn display_text(&mut self, expr: &str, cx: &Cx) -> Result<String, CellError>;
+    /// The Display text of a Rust expression, for `{expr}` in `%dds` lines. `quoted` is the part of it that
+    /// the user wrote; errors name its lines and show nothing else.
+    fn display_text(&mut self, expr: &str, quoted: &str, cx: &Cx) -> Result<String, CellError>;
 
     /// A handle that stops the running cell.
     fn interrupter(&self) -> Arc<dyn Interrupter>;

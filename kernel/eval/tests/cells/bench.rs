@@ -119,7 +119,7 @@ fn languages(stage: &mut Stage) {
     }
     let clock = Clock::start();
     let cx = stage.cx();
-    let text = dds_core::eval::Evaluator::display_text(&mut stage.evaluator, "c", &cx);
+    let text = dds_core::eval::Evaluator::display_text(&mut stage.evaluator, "c", "c", &cx);
     clock.print(&format!("text of c: {text:?}"));
     let clock = Clock::start();
     let (result, _) = stage.run("for i in 0..100_000 { println!(\"{i:099}\"); }");

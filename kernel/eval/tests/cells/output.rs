@@ -117,7 +117,7 @@ fn much_output(stage: &mut Stage) {
 fn text_of_expressions(stage: &mut Stage) {
     stage.value("let folder = \"data/é\".to_owned(); let rate = 0.25;");
     let cx = stage.cx();
-    let mut text = |expression: &str| stage.evaluator.display_text(expression, &cx);
+    let mut text = |expression: &str| stage.evaluator.display_text(expression, expression, &cx);
     assert_eq!(text("folder"), Ok("data/é".into()));
     assert_eq!(text("rate * 2.0 // half"), Ok("0.5".into()));
     assert_eq!(text("\"a\\nb\\n\""), Ok("a\nb\n".into()));
@@ -127,5 +127,12 @@ fn text_of_expressions(stage: &mut Stage) {
     assert!(shown.contains("1 | folder + nothing"), "{shown}");
     assert!(!shown.contains("format!") && !shown.contains("CONTENT"), "{shown}");
     assert!(text(" ").is_err());
+    for quoted in ["nothing + 1", "rate +"] {
+        let code = format!("{{ let generated = {{\n{quoted}\n}}; generated.to_string() }}");
+        let error = stage.evaluator.display_text(&code, quoted, &cx).unwrap_err();
+        let shown = plain(&error.traceback);
+        assert!(!shown.contains("generated") && !shown.contains(":2"), "{shown}");
+        assert!(quoted == "rate +" || shown.contains("1 | nothing + 1"), "{shown}");
+    }
     assert_eq!(stage.value("folder"), "\"data/é\"");
 }

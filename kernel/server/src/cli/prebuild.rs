@@ -13,29 +13,49 @@ use std::time::Instant;
 /// Most crates of one call.
 pub(super) const MAX_CRATES: usize = 100;
 
-/// `ndarray`, `polars@0.49`.
+/// `ndarray`, `polars@0.49+lazy+csv`, `image@0.25+png-default`: what a notebook's `:dep` names, for
+/// crates with other features are compiled anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     name: String,
     version: String,
+    features: Vec<String>,
+    default_features: bool,
 }
 
 impl Wanted {
-    /// Errors (`Usage`): no name of a crate, or no version.
+    /// Errors (`Usage`): no name of a crate, no version, or no name of a feature.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let (name, version) = text.trim().split_once('@').unwrap_or((text.trim(), "*"));
+        let (rest, default_features) = match text.trim().strip_suffix("-default") {
+            Some(rest) => (rest, false),
+            None => (text.trim(), true),
+        };
+        let mut parts = rest.split('+');
+        let crate_ = parts.next().unwrap_or_default();
+        let features: Vec<String> = parts.map(str::to_owned).collect();
+        let (name, version) = crate_.split_once('@').unwrap_or((crate_, "*"));
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let sign = |c: char| c.is_ascii_alphanumeric() || ".*^~=<>-+ ".contains(c);
-        if name.is_empty() || !name.chars().all(plain) || version.is_empty() || !version.chars().all(sign) {
+        let sign = |c: char| c.is_ascii_alphanumeric() || ".*^~=<>- ".contains(c);
+        let is_feature = |text: &String| !text.is_empty() && text.chars().all(|c| plain(c) || c == '/');
+        let is_crate = !name.is_empty() && name.chars().all(plain);
+        if !is_crate || version.is_empty() || !version.chars().all(sign) || !features.iter().all(is_feature) {
             return Err(Error::usage(format!("--prebuild takes names of crates, not {text:?}"))
-                .hint("such as --prebuild ndarray,polars@0.49"));
+                .hint("such as --prebuild ndarray,polars@0.49+lazy,image@0.25+png-default (without its default features)"));
         }
-        Ok(Self { name: name.into(), version: version.into() })
+        Ok(Self { name: name.into(), version: version.into(), features, default_features })
     }
 
     fn cell(&self) -> String {
-        let Self { name, version } = self;
-        format!(":dep {name} = {version:?}\nuse {} as _;\n();", name.replace('-', "_"))
+        let Self { name, version, features, default_features } = self;
+        let more = match (features.is_empty(), default_features) {
+            (true, true) => format!("{version:?}"),
+            (true, false) => format!("{{ version = {version:?}, default-features = false }}"),
+            (false, true) => format!("{{ version = {version:?}, features = {features:?} }}"),
+            (false, false) => {
+                format!("{{ version = {version:?}, default-features = false, features = {features:?} }}")
+            }
+        };
+        format!(":dep {name} = {more}\nuse {} as _;\n();", name.replace('-', "_"))
     }
 }
 
@@ -86,7 +106,10 @@ pub(super) fn run(wanted: &[Wanted], config: &Config, cx: &Cx) -> Result<Outcome
         match done {
             Ok(_) => {
                 lines.push(format!("compiled {} in {seconds:.1} s", crate_.name));
-                built.push(json!({"crate": crate_.name, "version": crate_.version, "seconds": seconds}));
+                built.push(json!({
+                    "crate": crate_.name, "version": crate_.version, "features": crate_.features,
+                    "default_features": crate_.default_features, "seconds": seconds,
+                }));
             }
             Err(e) => {
                 cx.sink.note(&format!("{} does not compile: {}", crate_.name, e.evalue));
@@ -111,7 +134,14 @@ mod tests {
         let cell = |text: &str| Wanted::parse(text).unwrap().cell();
         assert_eq!(cell("ndarray"), ":dep ndarray = \"*\"\nuse ndarray as _;\n();");
         assert_eq!(cell(" image-webp@0.2 "), ":dep image-webp = \"0.2\"\nuse image_webp as _;\n();");
-        for wrong in ["", "@1", "a b", "a@", "a@\"1\"", "a/b", "a@1\nb"] {
+        assert_eq!(
+            cell("image@0.25.6+png+jpeg-default"),
+            ":dep image = { version = \"0.25.6\", default-features = false, features = [\"png\", \"jpeg\"] }\n\
+             use image as _;\n();"
+        );
+        assert_eq!(cell("a+b"), ":dep a = { version = \"*\", features = [\"b\"] }\nuse a as _;\n();");
+        for wrong in ["", "@1", "a b", "a@", "a@\"1\"", "a/b", "a@1\nb", "a+", "a@1++b", "a+b c", "-default"]
+        {
             assert_eq!(Wanted::parse(wrong).unwrap_err().kind, Kind::Usage, "{wrong}");
         }
     }

@@ -106,7 +106,7 @@ impl Run<'_> {
             return Err(cell_error(&e.hint("write %dds time EXPR, or begin a cell with %%dds time")));
         };
         let (cx, code) = (self.quiet(), time::code(expr, raw.request.runs));
-        let text = self.session.with_rust(&cx, |evaluator| evaluator.display_text(&code, &cx))?;
+        let text = self.session.with_rust(&cx, |evaluator| evaluator.display_text(&code, expr, &cx))?;
         let outcome = time::measured(&text, raw).map_err(|e| cell_error(&e))?;
         self.show("time", &outcome, raw.json);
         Ok(())
@@ -139,7 +139,7 @@ impl Run<'_> {
         let parts = words::split(text).map_err(|e| cell_error(&e))?;
         let cx = self.quiet();
         let mut value = |expr: &str| {
-            let value = self.session.with_rust(&cx, |evaluator| evaluator.display_text(expr, &cx));
+            let value = self.session.with_rust(&cx, |evaluator| evaluator.display_text(expr, expr, &cx));
             value.map_err(Failed::Cell)
         };
         let home = self.session.environment.var("HOME").map(PathBuf::from);

@@ -130,7 +130,7 @@ impl Evaluator for Toy {
         Some(MimeBundle::text("toy"))
     }
 
-    fn display_text(&mut self, expr: &str, _: &Cx) -> Result<String, CellError> {
+    fn display_text(&mut self, expr: &str, _: &str, _: &Cx) -> Result<String, CellError> {
         if expr.contains("black_box") {
             // A measurement: the expression stands on the second line.
             let expr = expr.lines().nth(1).unwrap_or_default();

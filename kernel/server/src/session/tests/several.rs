@@ -76,7 +76,7 @@ fn idle_time_is_used_until_nothing_is_left_to_do() {
     let rust = crate::session::evaluator::Rust::start(toy_with(chores.clone())).unwrap();
     let cx = Cx::silent("/");
     // Nobody has run anything yet, so there is nothing to prepare for; from here on there is.
-    let value = rust.with(&cx, |toy| toy.display_text("x", &cx));
+    let value = rust.with(&cx, |toy| toy.display_text("x", "x", &cx));
     assert!(value.is_err());
     wait_for("the work for idle time", || chores.load(Ordering::SeqCst) == 0);
     assert!(rust.with(&cx, |toy| toy.set_cwd(Path::new("/"))).is_ok(), "it is there for cells");
