@@ -39,7 +39,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "tree" => &["tree photos", "tree dagshub://team/photos@v1 --depth 2"],
         "head" => &["head photos/labels.csv", "head dagshub://team/photos:labels.csv -n 3"],
         "diff" => &["diff v1 v2", "diff v1 --repo dagshub://team/photos:birds"],
-        "log" => &["log", "log dagshub://team/photos@v1 -n 5"],
+        "log" => &["log", "log photos/labels.csv", "log dagshub://team/photos@v1:birds -n 5"],
         "show" => {
             &["show photos/birds/001.jpg photos/birds/002.jpg", "show photos/birds -n 9 --out birds.png"]
         }
@@ -71,7 +71,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
             Door::Shell => &["app birds.ipynb --port 8080"],
         },
         "exec" => &["exec birds.ipynb --out done.ipynb"],
-        "serve" => &["serve photos --port 8787"],
+        "serve" => &["serve photos --port 8787", "serve class --port 8787 --access-log requests.log"],
         "job" => &["job run birds.json", "job run birds.json --plan"],
         "export-rs" => &["export-rs birds.ipynb birds-rs"],
         "env" => &["env RUST_BACKTRACE=1", "env PATH", "env --unset RUST_BACKTRACE", "env"],

@@ -115,11 +115,12 @@ pub struct Diff {
     pub repo: String,
 }
 
-/// Show the commits of a repository, newest first
+/// Show the commits of a repository, or of one file or folder in it, newest first
 #[derive(Args, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// URL[@REV], a clone or a mount; without it, the repository around the current folder
+    /// URL[@REV][:PATH], or a file or folder of a clone or mount; without it, the whole repository around
+    /// the current folder
     #[arg(default_value = "", hide_default_value = true)]
     pub target: String,
     /// At most this many commits
@@ -190,11 +191,12 @@ pub struct Logout {
     pub host: Option<String>,
 }
 
-/// Serve a Git+DVC repository over DagsHub's API
+/// Serve Git+DVC repositories over DagsHub's API
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Serve {
-    /// The repository's folder; it is served as local/<folder name>
+    /// The repository's folder, served as local/<folder name>; or a folder whose folders OWNER/NAME are
+    /// repositories
     pub dir: String,
     /// Port; 0 takes a free one
     #[arg(long, default_value_t = 0)]
@@ -205,6 +207,9 @@ pub struct Serve {
     /// Refuse uploads
     #[arg(long)]
     pub read_only: bool,
+    /// Write a line for every request to this file; - is the standard output
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<String>,
 }
 
 /// Show images inline, as one grid with captions

@@ -79,6 +79,10 @@ impl Data {
             Located::Remote { source, path } => Ok(Place::Remote { source, path }),
             Located::Local(at) => {
                 // Only what is no file may be a repository with a revision or a path behind it.
+                if let Some(inside) = here::at_revision(target, cx)? {
+                    let source = open_repo(&inside.url, &self.config, cx)?;
+                    return Ok(Place::Remote { source, path: inside.path });
+                }
                 if !at.exists()
                     && target.contains(['@', ':'])
                     && let Ok(inside) = RepoTarget::parse(target)

@@ -1,6 +1,7 @@
 //! The learning commands. Each one finds its data set or model, does its work through the modules
 //! beside this one, and words the result.
 
+mod changes;
 mod data;
 mod interpret;
 mod predict;
@@ -11,8 +12,9 @@ mod show;
 use crate::picture::Png;
 use crate::store::write_file;
 use dds_core::engine::LearnEngine;
-use dds_core::{Config, Cx, Error, Kind, Located, Outcome, Resolver, Result, request as rq};
+use dds_core::{Config, Cx, Error, Kind, Located, MimeBundle, Outcome, Resolver, Result, request as rq};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde_json::Value;
 use session::Session;
 use std::fs;
 use std::io::Read;
@@ -129,6 +131,10 @@ impl LearnEngine for Learn {
 
     fn predict(&self, r: &rq::Predict, cx: &Cx) -> Result<Outcome> {
         self.run_predict(r, cx)
+    }
+
+    fn changes(&self, diff: &Value, cx: &Cx) -> Result<Option<MimeBundle>> {
+        self.run_changes(diff, cx)
     }
 
     fn names(&self) -> Vec<String> {
