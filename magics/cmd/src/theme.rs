@@ -16,6 +16,7 @@ pub const THEMES: &[Theme] = &[
             "upload", "clone", "login", "logout",
         ],
     },
+    Theme { title: "Images", commands: &["fetch", "verify", "convert"] },
     Theme {
         title: "Learn",
         commands: &["data", "batch", "probe", "confusion", "top-losses", "export", "load", "predict"],
@@ -40,9 +41,29 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "head" => &["head photos/labels.csv", "head dagshub://team/photos:labels.csv -n 3"],
         "diff" => &["diff v1 v2", "diff v1 --repo dagshub://team/photos:birds"],
         "log" => &["log", "log photos/labels.csv", "log dagshub://team/photos@v1:birds -n 5"],
-        "show" => {
-            &["show photos/birds/001.jpg photos/birds/002.jpg", "show photos/birds -n 9 --out birds.png"]
-        }
+        "show" => &[
+            "show photos/birds/001.jpg photos/birds/002.jpg",
+            "show photos/birds -n 9 --out birds.png",
+            "show scan.tif --size 600 --crop 1000,500,800,600",
+        ],
+        "convert" => &[
+            "convert photos small --max-size 1024 --format jpeg --quality 85",
+            "convert scan.tif pages --format png",
+        ],
+        // In a cell a brace alone begins a Rust expression.
+        "fetch" => match door {
+            Door::Cell => &[
+                "fetch urls.txt photos",
+                "fetch --search 'german shepherd' --provider wikimedia -n 100 photos",
+                "fetch photos --search cat --provider 'https://h.example/?q={{query}}' --pointer '/items/*/link'",
+            ],
+            Door::Shell => &[
+                "fetch urls.txt photos",
+                "fetch --search 'german shepherd' --provider wikimedia -n 100 photos",
+                "fetch photos --search cat --provider 'https://h.example/?q={query}' --pointer '/items/*/link'",
+            ],
+        },
+        "verify" => &["verify photos", "verify photos --remove"],
         "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
         "login" => match door {

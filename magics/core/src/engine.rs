@@ -15,6 +15,7 @@ pub trait DataEngine: Send + Sync {
     fn diff(&self, r: &rq::Diff, cx: &Cx) -> Result<Outcome>;
     fn log(&self, r: &rq::Log, cx: &Cx) -> Result<Outcome>;
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome>;
+    fn fetch(&self, r: &rq::Fetch, cx: &Cx) -> Result<Outcome>;
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome>;
     fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome>;
     fn logout(&self, r: &rq::Logout, cx: &Cx) -> Result<Outcome>;
@@ -38,6 +39,8 @@ pub trait LearnEngine: Send + Sync {
     fn export(&self, r: &rq::Export, cx: &Cx) -> Result<Outcome>;
     fn load(&self, r: &rq::Load, cx: &Cx) -> Result<Outcome>;
     fn predict(&self, r: &rq::Predict, cx: &Cx) -> Result<Outcome>;
+    fn convert(&self, r: &rq::Convert, cx: &Cx) -> Result<Outcome>;
+    fn verify(&self, r: &rq::Verify, cx: &Cx) -> Result<Outcome>;
     /// A picture of the images among the changes that `diff` found (its typed result); none without any.
     fn changes(&self, _diff: &Value, _cx: &Cx) -> Result<Option<MimeBundle>> {
         Ok(None)

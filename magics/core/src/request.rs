@@ -1,8 +1,12 @@
 //! What each command takes. One definition serves the `%dds` line, the `%%dds` body (TOML with the
 //! same field names), the shell and the engine.
 
+mod images;
+
 use clap::Args;
 use serde::Deserialize;
+
+pub use images::*;
 
 /// Mount a repository on a folder, so that its files stream when they are read
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -228,6 +232,12 @@ pub struct Show {
     /// Images per row; by default the square root of their number
     #[arg(long)]
     pub columns: Option<usize>,
+    /// Show only this part of each image: left, top, width and height in pixels
+    #[arg(long, value_name = "X,Y,W,H")]
+    pub crop: Option<String>,
+    /// Mirror the images: left and right, top and bottom, or both
+    #[arg(long, value_parser = ["horizontal", "vertical", "both"])]
+    pub flip: Option<String>,
     /// Write the picture to this PNG file too
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<String>,

@@ -3,6 +3,7 @@
 
 mod clone;
 mod diff;
+mod fetch;
 mod head;
 mod log;
 mod tree;
@@ -190,6 +191,10 @@ impl DataEngine for Data {
 
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
         upload::run(self, r, cx)
+    }
+
+    fn fetch(&self, r: &rq::Fetch, cx: &Cx) -> Result<Outcome> {
+        fetch::run(self, r, cx)
     }
 
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
