@@ -16,8 +16,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dds-rt", &[]),
     ("dds-eval", &["dds-core", "dds-rt"]),
     ("dds-cmd", &["dds-core"]),
-    ("dds-data", &["dds-core"]),
-    ("dds-learn", &["dds-core"]),
+    ("dds-contain", &["dds-core"]),
+    ("dds-data", &["dds-contain", "dds-core"]),
+    ("dds-learn", &["dds-contain", "dds-core"]),
     ("dds-mount", &["dds-core", "dds-data"]),
     ("dds-app", &["dds-core", "dds-wire"]),
     (

@@ -4,7 +4,7 @@
 //! kept by the caches' own rules, which stand with their owners; the files that are single entries
 //! (blobs, features) are chosen here, by when they were last used.
 
-use dds_core::table::{Align, Table, bytes};
+use dds_core::table::{Align, Table, bytes, parse_bytes};
 use dds_core::{Cancel, Config, Cx, Error, Kind, Outcome, Result, request as rq};
 use dds_data::store::digest_of_file;
 use serde_json::{Value, json};
@@ -259,29 +259,8 @@ fn age(text: &str) -> Result<Duration> {
     number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// `500MB`, `5GB`, `1.5 GiB`, `0`.
 fn size(text: &str) -> Result<u64> {
-    let wrong =
-        || Error::usage(format!("--max-size takes a size, not {text:?}")).hint("such as 500MB or 5GB");
-    let text = text.trim();
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c.is_whitespace());
-    let unit: f64 = match text.get(number.len()..).unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kb" => 1e3,
-        "m" | "mb" => 1e6,
-        "g" | "gb" => 1e9,
-        "t" | "tb" => 1e12,
-        "kib" => 1024.0,
-        "mib" => 1024.0 * 1024.0,
-        "gib" => 1024.0 * 1024.0 * 1024.0,
-        _ => return Err(wrong()),
-    };
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let bytes = number * unit;
-    if !(0.0..1e18).contains(&bytes) {
-        return Err(wrong());
-    }
-    Ok(bytes as u64)
+    parse_bytes(text, "--max-size")
 }
 
 #[cfg(test)]

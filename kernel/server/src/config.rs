@@ -61,8 +61,10 @@ pub fn checkpoints(env: Env<'_>) -> bool {
     !text(env, "DDS_CHECKPOINTS").is_some_and(|value| matches!(value.as_str(), "off" | "0" | "no" | "false"))
 }
 
-/// The variables that AWS's own tools and the `dagshub` client read.
-const PASSED_ON: [&str; 12] = [
+/// The variables that AWS's own tools and the `dagshub` client read, and where `fetch` searches.
+const PASSED_ON: [&str; 14] = [
+    "DDS_OPENVERSE_URL",
+    "DDS_WIKIMEDIA_URL",
     "DAGSHUB_CLIENT_ID",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -16,6 +16,7 @@ pub const THEMES: &[Theme] = &[
             "upload", "clone", "login", "logout",
         ],
     },
+    Theme { title: "Images", commands: &["fetch", "verify", "convert"] },
     Theme {
         title: "Learn",
         commands: &["data", "batch", "probe", "confusion", "top-losses", "export", "load", "predict"],
@@ -39,10 +40,30 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "tree" => &["tree photos", "tree dagshub://team/photos@v1 --depth 2"],
         "head" => &["head photos/labels.csv", "head dagshub://team/photos:labels.csv -n 3"],
         "diff" => &["diff v1 v2", "diff v1 --repo dagshub://team/photos:birds"],
-        "log" => &["log", "log dagshub://team/photos@v1 -n 5"],
-        "show" => {
-            &["show photos/birds/001.jpg photos/birds/002.jpg", "show photos/birds -n 9 --out birds.png"]
-        }
+        "log" => &["log", "log photos/labels.csv", "log dagshub://team/photos@v1:birds -n 5"],
+        "show" => &[
+            "show photos/birds/001.jpg photos/birds/002.jpg",
+            "show photos/birds -n 9 --out birds.png",
+            "show scan.tif --size 600 --crop 1000,500,800,600",
+        ],
+        "convert" => &[
+            "convert photos small --max-size 1024 --format jpeg --quality 85",
+            "convert scan.tif pages --format png",
+        ],
+        // In a cell a brace alone begins a Rust expression.
+        "fetch" => match door {
+            Door::Cell => &[
+                "fetch urls.txt photos",
+                "fetch --search 'german shepherd' --provider wikimedia -n 100 photos",
+                "fetch photos --search cat --provider 'https://h.example/?q={{query}}' --pointer '/items/*/link'",
+            ],
+            Door::Shell => &[
+                "fetch urls.txt photos",
+                "fetch --search 'german shepherd' --provider wikimedia -n 100 photos",
+                "fetch photos --search cat --provider 'https://h.example/?q={query}' --pointer '/items/*/link'",
+            ],
+        },
+        "verify" => &["verify photos", "verify photos --remove"],
         "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
         "login" => match door {
@@ -71,7 +92,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
             Door::Shell => &["app birds.ipynb --port 8080"],
         },
         "exec" => &["exec birds.ipynb --out done.ipynb"],
-        "serve" => &["serve photos --port 8787"],
+        "serve" => &["serve photos --port 8787", "serve class --port 8787 --access-log requests.log"],
         "job" => &["job run birds.json", "job run birds.json --plan"],
         "export-rs" => &["export-rs birds.ipynb birds-rs"],
         "env" => &["env RUST_BACKTRACE=1", "env PATH", "env --unset RUST_BACKTRACE", "env"],

@@ -2,7 +2,8 @@
 //! its request, reports progress through [`Cx`], and leaves what was there before when it fails.
 
 use crate::request as rq;
-use crate::{Cx, Outcome, Result};
+use crate::{Cx, MimeBundle, Outcome, Result};
+use serde_json::Value;
 
 /// Repositories without mounting. Implemented by `dds-data`.
 pub trait DataEngine: Send + Sync {
@@ -14,6 +15,7 @@ pub trait DataEngine: Send + Sync {
     fn diff(&self, r: &rq::Diff, cx: &Cx) -> Result<Outcome>;
     fn log(&self, r: &rq::Log, cx: &Cx) -> Result<Outcome>;
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome>;
+    fn fetch(&self, r: &rq::Fetch, cx: &Cx) -> Result<Outcome>;
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome>;
     fn login(&self, r: &rq::Login, cx: &Cx) -> Result<Outcome>;
     fn logout(&self, r: &rq::Logout, cx: &Cx) -> Result<Outcome>;
@@ -37,6 +39,12 @@ pub trait LearnEngine: Send + Sync {
     fn export(&self, r: &rq::Export, cx: &Cx) -> Result<Outcome>;
     fn load(&self, r: &rq::Load, cx: &Cx) -> Result<Outcome>;
     fn predict(&self, r: &rq::Predict, cx: &Cx) -> Result<Outcome>;
+    fn convert(&self, r: &rq::Convert, cx: &Cx) -> Result<Outcome>;
+    fn verify(&self, r: &rq::Verify, cx: &Cx) -> Result<Outcome>;
+    /// A picture of the images among the changes that `diff` found (its typed result); none without any.
+    fn changes(&self, _diff: &Value, _cx: &Cx) -> Result<Option<MimeBundle>> {
+        Ok(None)
+    }
     /// Names of data sets and models of this session, for completion.
     fn names(&self) -> Vec<String>;
 }

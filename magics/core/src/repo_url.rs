@@ -83,6 +83,11 @@ impl RepoUrl {
         }
     }
 
+    /// `text` as a revision: no option, no control characters. Errors (`Usage`).
+    pub fn revision(text: &str) -> Result<String> {
+        checked(text, text)
+    }
+
     /// The same repository at another revision.
     pub fn at(&self, revision: impl Into<String>) -> Self {
         let mut url = self.clone();

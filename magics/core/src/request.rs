@@ -1,8 +1,12 @@
 //! What each command takes. One definition serves the `%dds` line, the `%%dds` body (TOML with the
 //! same field names), the shell and the engine.
 
+mod images;
+
 use clap::Args;
 use serde::Deserialize;
+
+pub use images::*;
 
 /// Mount a repository on a folder, so that its files stream when they are read
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -115,11 +119,12 @@ pub struct Diff {
     pub repo: String,
 }
 
-/// Show the commits of a repository, newest first
+/// Show the commits of a repository, or of one file or folder in it, newest first
 #[derive(Args, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// URL[@REV], a clone or a mount; without it, the repository around the current folder
+    /// URL[@REV][:PATH], or a file or folder of a clone or mount; without it, the whole repository around
+    /// the current folder
     #[arg(default_value = "", hide_default_value = true)]
     pub target: String,
     /// At most this many commits
@@ -190,11 +195,12 @@ pub struct Logout {
     pub host: Option<String>,
 }
 
-/// Serve a Git+DVC repository over DagsHub's API
+/// Serve Git+DVC repositories over DagsHub's API
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Serve {
-    /// The repository's folder; it is served as local/<folder name>
+    /// The repository's folder, served as local/<folder name>; or a folder whose folders OWNER/NAME are
+    /// repositories
     pub dir: String,
     /// Port; 0 takes a free one
     #[arg(long, default_value_t = 0)]
@@ -205,6 +211,9 @@ pub struct Serve {
     /// Refuse uploads
     #[arg(long)]
     pub read_only: bool,
+    /// Write a line for every request to this file; - is the standard output
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<String>,
 }
 
 /// Show images inline, as one grid with captions
@@ -223,6 +232,12 @@ pub struct Show {
     /// Images per row; by default the square root of their number
     #[arg(long)]
     pub columns: Option<usize>,
+    /// Show only this part of each image: left, top, width and height in pixels
+    #[arg(long, value_name = "X,Y,W,H")]
+    pub crop: Option<String>,
+    /// Mirror the images: left and right, top and bottom, or both
+    #[arg(long, value_parser = ["horizontal", "vertical", "both"])]
+    pub flip: Option<String>,
     /// Write the picture to this PNG file too
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<String>,

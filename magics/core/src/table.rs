@@ -2,6 +2,7 @@
 //! text: control characters are shown as escapes.
 
 use crate::mime::{escape_html, printable};
+use crate::{Error, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -100,6 +101,30 @@ pub fn bytes(n: u64) -> String {
     }
     let unit = unit.copied().unwrap_or_default();
     if unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+/// Bytes of `500MB`, `5GB`, `1.5 GiB` or `0`. Errors (`Usage`) name the flag.
+pub fn parse_bytes(text: &str, flag: &str) -> Result<u64> {
+    let wrong = || Error::usage(format!("{flag} takes a size, not {text:?}")).hint("such as 500MB or 5GB");
+    let text = text.trim();
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c.is_whitespace());
+    let unit: f64 = match text.get(number.len()..).unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let bytes = number * unit;
+    if !(0.0..1e18).contains(&bytes) {
+        return Err(wrong());
+    }
+    Ok(bytes as u64)
 }
 
 /// `1 image`, `2 images`, `3 classes`, `4 copies`.

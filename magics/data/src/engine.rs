@@ -3,6 +3,7 @@
 
 mod clone;
 mod diff;
+mod fetch;
 mod head;
 mod log;
 mod tree;
@@ -79,6 +80,10 @@ impl Data {
             Located::Remote { source, path } => Ok(Place::Remote { source, path }),
             Located::Local(at) => {
                 // Only what is no file may be a repository with a revision or a path behind it.
+                if let Some(inside) = here::at_revision(target, cx)? {
+                    let source = open_repo(&inside.url, &self.config, cx)?;
+                    return Ok(Place::Remote { source, path: inside.path });
+                }
                 if !at.exists()
                     && target.contains(['@', ':'])
                     && let Ok(inside) = RepoTarget::parse(target)
@@ -186,6 +191,10 @@ impl DataEngine for Data {
 
     fn upload(&self, r: &rq::Upload, cx: &Cx) -> Result<Outcome> {
         upload::run(self, r, cx)
+    }
+
+    fn fetch(&self, r: &rq::Fetch, cx: &Cx) -> Result<Outcome> {
+        fetch::run(self, r, cx)
     }
 
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {

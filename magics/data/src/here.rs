@@ -48,12 +48,35 @@ pub fn working_tree(at: &Path) -> Result<Option<(PathBuf, RepoPath)>> {
     Ok(None)
 }
 
+/// `DIR@REV[:PATH]` where `DIR` is a repository of this machine; a revision may hold slashes, as
+/// `origin/main` does. None for anything else, also where a file has that very name.
+///
+/// Errors (`Usage`, `Format`): a revision or a path that cannot be one.
+pub fn at_revision(text: &str, cx: &Cx) -> Result<Option<RepoTarget>> {
+    if RepoTarget::looks_like_url(text) || cx.absolute(text).exists() {
+        return Ok(None);
+    }
+    for (at, _) in text.match_indices('@') {
+        let (dir, rest) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
+        if dir.is_empty() || open(&cx.absolute(dir)).is_none() {
+            continue;
+        }
+        let (rev, path) = rest.split_once(':').unwrap_or((rest, ""));
+        let url = RepoUrl::Local { path: dir.into(), rev: Some(RepoUrl::revision(rev)?) };
+        return Ok(Some(RepoTarget { url, path: RepoPath::parse(path)? }));
+    }
+    Ok(None)
+}
+
 /// What `mount [URL] [DIR]` means: one word alone is a URL where it looks like one, else the folder for
 /// the repository around.
 pub fn to_mount(url: &str, dir: &str, config: &Config, cx: &Cx) -> Result<(RepoUrl, PathBuf)> {
     let (url, dir) = (url.trim(), dir.trim());
     if !url.is_empty() && (!dir.is_empty() || RepoTarget::looks_like_url(url)) {
-        let url = RepoUrl::parse(url)?;
+        let url = match at_revision(url, cx)? {
+            Some(target) if target.path.is_root() => target.url,
+            _ => RepoUrl::parse(url)?,
+        };
         let named = if dir.is_empty() { name_of(&url) } else { dir.to_owned() };
         return Ok((url, cx.absolute(named)));
     }

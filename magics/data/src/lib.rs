@@ -16,10 +16,10 @@
 
 mod account;
 pub mod client;
-pub mod contain;
 pub mod create;
 mod dvc;
 mod engine;
+mod fetch;
 mod flight;
 mod git_program;
 mod hash;
@@ -33,6 +33,7 @@ pub mod serve;
 pub mod store;
 mod utc;
 
+pub use dds_contain as contain;
 pub use engine::Data;
 pub use open::{Repo, connect, open, open_repo};
 pub use serve::{ServeOptions, Server, serve};

@@ -5,6 +5,7 @@
 //! digest are never given out.
 
 mod change;
+mod log;
 mod snapshot;
 mod stores;
 
@@ -217,24 +218,6 @@ impl Repository {
         };
         let commit = start.and_then(|oid| git.find_commit(oid).ok()).and_then(|c| before(c, steps));
         commit.map(|c| Revision { commit: c.id(), branch: None }).ok_or(error)
-    }
-
-    /// At most `max` commits from `rev` on, newest first.
-    pub fn log(&self, rev: Option<&str>, max: usize, cx: &Cx) -> Result<Vec<CommitInfo>> {
-        let from = self.resolve_own(rev)?.commit;
-        let ids: Vec<git2::Oid> = {
-            let git = lock(&self.git);
-            let wrap = |e: git2::Error| git_error(format!("cannot read the history of {from}"), &e);
-            let mut walk = git.revwalk().map_err(wrap)?;
-            walk.set_sorting(git2::Sort::TOPOLOGICAL | git2::Sort::TIME).map_err(wrap)?;
-            walk.push(from).map_err(wrap)?;
-            walk.take(max).collect::<Result<_, _>>().map_err(wrap)?
-        };
-        let read = |id| {
-            cx.cancel.check()?;
-            self.commit_info(id)
-        };
-        ids.into_iter().map(read).collect()
     }
 
     pub fn commit_info(&self, commit: git2::Oid) -> Result<CommitInfo> {

@@ -1,4 +1,5 @@
-//! A local Git+DVC repository over DagsHub's HTTP API, as `local/<folder name>`.
+//! Local Git+DVC repositories over DagsHub's HTTP API: one, as `local/<folder name>`, or all `OWNER/NAME`
+//! below a folder ([`site`]).
 //!
 //! Speaks HTTP/1.1 only. Every request is matched here, on the path as it came and decoded exactly
 //! once; what is not matched is 404. Connections, headers, bodies and waiting times are bounded. With a
@@ -8,23 +9,27 @@
 //! Our extension: `GET content/…?recursive=true` lists all files below a folder in one answer. It is
 //! advertised by the header `dds-extensions` on the repository record.
 
+pub mod access;
 mod auth;
 mod git_http;
 mod listing;
 mod raw;
 mod route;
+mod site;
 mod upload;
 
 use crate::repository::Repository;
 use crate::runtime;
-use axum::Router;
+use access::{AccessLog, Asked};
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::{Extension, Router};
 use dds_core::{Cx, Error, Kind, Result, Secret};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use route::Route;
+use route::{At, Route};
+use site::Site;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -59,11 +64,14 @@ pub struct ServeOptions {
     pub token: Option<Secret>,
     /// Uploads are refused.
     pub read_only: bool,
+    /// Told of every request.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), token: None, read_only: false }
+        let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self { addr, token: None, read_only: false, access_log: None }
     }
 }
 
@@ -71,7 +79,8 @@ impl Default for ServeOptions {
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
-    name: String,
+    names: Vec<String>,
+    single: bool,
     stop: watch::Sender<bool>,
     done: Option<tokio::task::JoinHandle<()>>,
 }
@@ -92,9 +101,18 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
-    /// The repository, as `dds mount` takes it: `http://127.0.0.1:PORT/local/NAME`.
+    /// The repository, as `dds mount` takes it: `http://127.0.0.1:PORT/local/NAME`; the server itself when
+    /// it has several.
     pub fn repo_url(&self) -> String {
-        format!("{}/local/{}", self.url(), crate::percent::segment(&self.name))
+        match self.names.first() {
+            Some(name) if self.single => format!("{}/{}", self.url(), crate::percent::path(name)),
+            _ => self.url(),
+        }
+    }
+
+    /// What was there when the server was started, as `OWNER/NAME`.
+    pub fn repositories(&self) -> &[String] {
+        &self.names
     }
 
     /// Stops accepting, closes all connections and waits until they are gone.
@@ -112,60 +130,59 @@ impl Drop for Server {
     }
 }
 
-/// What every request needs.
+/// What every request to one repository needs.
 struct Shared {
     repository: Repository,
+    owner: String,
     name: String,
+    common: Arc<Common>,
+}
+
+impl Shared {
+    /// `OWNER/NAME`, as it stands in URLs.
+    fn path(&self) -> String {
+        format!("{}/{}", crate::percent::segment(&self.owner), crate::percent::segment(&self.name))
+    }
+}
+
+/// What every request needs.
+struct Common {
     token: Option<Secret>,
     read_only: bool,
     addr: SocketAddr,
     git_places: Arc<Semaphore>,
+    access_log: Option<Arc<AccessLog>>,
 }
 
-/// Serves the repository in `dir` until the [`Server`] is dropped or shut down; returns once requests
-/// are answered. Errors: `NotFound` when `dir` is no repository, `Unavailable` when the port is taken.
+/// Serves the repository in `dir`, or those below it, until the [`Server`] is dropped or shut down; returns
+/// once requests are answered. Errors: `NotFound` when there is no repository, `Unavailable` when the port
+/// is taken.
 pub async fn serve(dir: &Path, options: ServeOptions) -> Result<Server> {
-    let dir = dir.to_owned();
-    let repository = runtime::blocking(move || Repository::open(&dir)).await?;
-    let name = repository_name(repository.path())?;
     let listener = TcpListener::bind(options.addr).await.map_err(|e| {
         Error::new(Kind::Unavailable, format!("cannot listen on {}: {e}", options.addr))
             .hint("choose another port, or --port 0 for a free one")
     })?;
     let addr = listener.local_addr().map_err(|e| Error::new(Kind::Unavailable, e.to_string()))?;
-    let shared = Arc::new(Shared {
-        repository,
-        name: name.clone(),
+    let common = Arc::new(Common {
         token: options.token,
         read_only: options.read_only,
         addr,
         git_places: Arc::new(Semaphore::new(git_http::MAX_PROCESSES)),
+        access_log: options.access_log,
     });
+    let dir = dir.to_owned();
+    let site = runtime::blocking(move || Site::open(&dir, common)).await?;
+    let (names, single) = (site.names(), site.is_single());
     let (stop, stopped) = watch::channel(false);
-    let done = tokio::spawn(accept(listener, app(shared), stopped));
-    Ok(Server { addr, name, stop, done: Some(done) })
+    let done = tokio::spawn(accept(listener, app(Arc::new(site)), stopped));
+    Ok(Server { addr, names, single, stop, done: Some(done) })
 }
 
-/// The folder's name; `.git` at its end is dropped, as Git does.
-fn repository_name(path: &Path) -> Result<String> {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-    let name = name.strip_suffix(".git").filter(|n| !n.is_empty()).unwrap_or(name);
-    let plain = !name.is_empty()
-        && !name.starts_with('-')
-        && !name.contains("..")
-        && !name.chars().any(|c| c.is_control() || c.is_whitespace() || "?#\\:%@/".contains(c));
-    if plain {
-        return Ok(name.to_owned());
-    }
-    Err(Error::usage(format!("the folder name {name:?} cannot be part of a repository URL"))
-        .hint("rename the folder to letters, digits, '-', '_' and '.'"))
-}
-
-fn app(shared: Arc<Shared>) -> Router {
+fn app(site: Arc<Site>) -> Router {
     Router::new()
         .fallback(move |request: Request<Body>| {
-            let shared = shared.clone();
-            async move { answer(shared, request).await }
+            let site = site.clone();
+            async move { answer(site, request).await }
         })
         .layer(DefaultBodyLimit::max(MAX_UPLOAD_BYTES))
         .layer(CompressionLayer::new().gzip(true).compress_when(Listings))
@@ -198,13 +215,13 @@ async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver
             next = next => next,
             _ = stopped.changed() => break,
         };
-        let (Ok((stream, _)), Ok(place)) = (accepted, place) else {
+        let (Ok((stream, peer)), Ok(place)) = (accepted, place) else {
             // Out of file handles: leave the kernel's queue alone for a moment.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(app.clone());
+        let service = TowerToHyperService::new(app.clone().layer(Extension(peer)));
         connections.spawn(async move {
             let _place = place;
             let connection = hyper::server::conn::http1::Builder::new()
@@ -220,30 +237,39 @@ async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver
     connections.shutdown().await;
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+async fn answer(site: Arc<Site>, request: Request<Body>) -> Response<Body> {
     let head = request.method() == Method::HEAD;
-    let mut response = match respond(shared, request).await {
+    let log = site.common.access_log.clone();
+    let asked = log.as_ref().map(|_| Asked::of(&request));
+    let mut response = match respond(site, request).await {
         Ok(response) => response,
         Err(e) => refuse(&e),
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    if let (Some(log), Some(asked)) = (log, asked) {
+        log.tell(&asked, &response);
+    }
     if head {
         *response.body_mut() = Body::empty();
     }
     response
 }
 
-async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Result<Response<Body>> {
-    auth::check_host(&shared, request.headers())?;
-    auth::check_token(shared.token.as_ref(), request.headers())?;
-    let route = Route::of(request.uri().path(), &shared.name)?;
+async fn respond(site: Arc<Site>, request: Request<Body>) -> Result<Response<Body>> {
+    auth::check_host(&site.common, request.headers())?;
+    auth::check_token(site.common.token.as_ref(), request.headers())?;
+    let At { repository, route } = Route::of(request.uri().path())?;
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    let Some((owner, name)) = repository else {
+        return if reading { listing::of_server(&route) } else { Err(not_allowed()) };
+    };
+    let shared = runtime::blocking(move || site.repository(&owner, &name)).await?;
     match route {
         Route::UploadPack if request.method() == Method::POST => git_http::pack(shared, request).await,
         Route::Content(rest) if request.method() == Method::PUT => upload::put(shared, rest, request).await,
-        _ if !reading => Err(Error::new(Kind::Usage, "method not allowed")),
+        _ if !reading => Err(not_allowed()),
         Route::InfoRefs => git_http::refs(shared, request).await,
         Route::Raw(rest) => {
             let wanted = raw::Wanted::of(request.headers());
@@ -251,12 +277,16 @@ async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Result<Response
         }
         Route::UploadPack => Err(Error::not_found("nothing is here")),
         route => {
-            let base = auth::base_url(&shared, request.headers());
+            let base = auth::base_url(&shared.common, request.headers());
             let query = request.uri().query().unwrap_or("").to_owned();
             let made = runtime::blocking(move || listing::get(&shared, &route, &base, &query)).await?;
             Ok(made)
         }
     }
+}
+
+fn not_allowed() -> Error {
+    Error::new(Kind::Usage, "method not allowed")
 }
 
 /// An error as DagsHub words it. Bugs and failures of this machine are told to the log only.

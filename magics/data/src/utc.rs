@@ -14,6 +14,15 @@ pub fn dashed(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
+/// `DD/Mon/YYYY:HH:MM:SS +0000`, as web servers write it.
+pub fn log(time: SystemTime) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let [year, month, day, hour, minute, second] = parts(time);
+    let month = usize::try_from(month).ok().and_then(|m| MONTHS.get(m.wrapping_sub(1))).unwrap_or(&"Jan");
+    format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
+}
+
 /// By the algorithm of <https://howardhinnant.github.io/date_algorithms.html>; before 1970 it is 1970.
 fn parts(time: SystemTime) -> [u64; 6] {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -45,6 +54,7 @@ mod tests {
         ] {
             assert_eq!(compact(UNIX_EPOCH + Duration::from_secs(seconds)), text);
         }
+        assert_eq!(log(UNIX_EPOCH + Duration::from_secs(1_709_210_096)), "29/Feb/2024:12:34:56 +0000");
         assert_eq!(dashed(UNIX_EPOCH + Duration::from_secs(1_709_210_096)), "2024-02-29T12:34:56");
     }
 }

@@ -63,7 +63,13 @@ fn main() -> Result<()> {
     step(
         "show",
         learn.show(
-            &rq::Show { targets: targets.clone(), size: 224, max: 16, columns: None, out: png("show") },
+            &rq::Show {
+                targets: targets.clone(),
+                size: 224,
+                max: 16,
+                out: png("show"),
+                ..Default::default()
+            },
             &cx,
         ),
     )?;

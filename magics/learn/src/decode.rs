@@ -3,7 +3,8 @@
 //! Assumes nothing about the bytes: dimensions and memory are checked before pixels are decoded.
 //! Transparent images are laid on white; EXIF orientation is applied. Does not read files.
 
-use dds_core::{Error, Kind, Result};
+use dds_core::image_kind::looks_like;
+use dds_core::{Error, ImageKind, Kind, Result};
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
 
@@ -16,27 +17,33 @@ pub const MAX_SIDE: u32 = 65_535;
 /// Largest image file that is read.
 pub const MAX_FILE_BYTES: u64 = 128 << 20;
 
-const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
-
 /// Whether a file name ends like an image that [`decode`] reads. Hidden files are not images.
 pub fn is_image_name(name: &str) -> bool {
-    !name.starts_with('.')
-        && name.rsplit_once('.').is_some_and(|(stem, suffix)| {
-            !stem.is_empty() && SUFFIXES.iter().any(|s| suffix.eq_ignore_ascii_case(s))
-        })
+    !name.starts_with('.') && ImageKind::of_name(name).is_some()
 }
 
 /// Decodes an image file to RGB, 8 bits a channel. `name` is only for the error.
 ///
 /// Errors: `Format` for what is not an image, `Limit` for what is too large.
 pub fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage> {
+    decode_deep(name, bytes).map(flat)
+}
+
+/// As [`decode`], with the channels and the depth of the file.
+pub fn decode_deep(name: &str, bytes: &[u8]) -> Result<DynamicImage> {
     // A decoder that panics over a hostile file must not take the kernel with it. It holds nothing
     // that outlives the call.
-    std::panic::catch_unwind(|| decode_checked(name, bytes))
+    std::panic::catch_unwind(|| decode_checked(name, bytes, true))
         .unwrap_or_else(|_| Err(not_an_image(name, "its decoder gave up")))
 }
 
-fn decode_checked(name: &str, bytes: &[u8]) -> Result<RgbImage> {
+/// What can be seen of an image that [`decode`] may refuse: of a JPEG that breaks off, the part that is
+/// there.
+pub fn glimpse(bytes: &[u8]) -> Option<RgbImage> {
+    std::panic::catch_unwind(|| decode_checked("", bytes, false)).ok()?.ok().map(flat)
+}
+
+fn decode_checked(name: &str, bytes: &[u8], whole: bool) -> Result<DynamicImage> {
     let failed = |e: image::ImageError| match e {
         image::ImageError::Limits(_) => too_large(name, "its decoder would need too much memory".to_owned()),
         e => not_an_image(name, &reason(bytes, &e)),
@@ -44,7 +51,7 @@ fn decode_checked(name: &str, bytes: &[u8]) -> Result<RgbImage> {
     if bytes.is_empty() {
         return Err(not_an_image(name, "the file is empty"));
     }
-    if jpeg_ends_early(bytes) {
+    if whole && jpeg_ends_early(bytes) {
         return Err(Error::new(Kind::Format, format!("{name}: not a complete JPEG: it ends early"))
             .hint("copy or download the file again, or remove it"));
     }
@@ -73,14 +80,19 @@ fn decode_checked(name: &str, bytes: &[u8]) -> Result<RgbImage> {
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
-    Ok(if image.color().has_alpha() { on_white(image) } else { image.into_rgb8() })
+    Ok(image)
+}
+
+/// RGB of 8 bits, on white.
+pub fn flat(image: DynamicImage) -> RgbImage {
+    if image.color().has_alpha() { on_white(image) } else { image.into_rgb8() }
 }
 
 /// Whether this is a JPEG without its end: its decoder fills the missing part with grey and says
 /// nothing. The end-of-image marker must follow the start of the first scan; one before it belongs to
 /// a thumbnail. Coded data never contains that marker (ITU-T T.81, B.1.1.5), and bytes after it are
 /// allowed. What else is wrong with the file is the decoder's to say.
-fn jpeg_ends_early(bytes: &[u8]) -> bool {
+pub(crate) fn jpeg_ends_early(bytes: &[u8]) -> bool {
     const START_OF_SCAN: u8 = 0xda;
     const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
     let Some(mut rest) = bytes.strip_prefix(&[0xff, 0xd8]).filter(|r| r.starts_with(&[0xff])) else {
@@ -116,7 +128,7 @@ fn jpeg_ends_early(bytes: &[u8]) -> bool {
 }
 
 /// Lays a transparent image on white: `c·α + 255·(1 − α)`, rounded.
-fn on_white(image: DynamicImage) -> RgbImage {
+pub(crate) fn on_white(image: DynamicImage) -> RgbImage {
     let rgba = image.into_rgba8();
     let mut out = RgbImage::new(rgba.width(), rgba.height());
     for (o, i) in out.pixels_mut().zip(rgba.pixels()) {
@@ -138,15 +150,7 @@ fn too_large(name: &str, why: String) -> Error {
 /// The decoder's complaint in words that help; outside text is cut to one line.
 fn reason(bytes: &[u8], e: &image::ImageError) -> String {
     if matches!(e, image::ImageError::Unsupported(_)) {
-        let start = bytes.get(..bytes.len().min(512)).unwrap_or_default();
-        let text = std::str::from_utf8(start).map_or_else(|e| e.valid_up_to() + 4 >= start.len(), |_| true);
-        if text && start.trim_ascii_start().starts_with(b"<") {
-            return "it looks like a web page or SVG".into();
-        }
-        if text && start.starts_with(b"outs:") {
-            return "it is a DVC pointer, not the file itself".into();
-        }
-        return if text { "it looks like text".into() } else { "its format is not known".into() };
+        return looks_like(bytes).into();
     }
     let text = dds_core::mime::printable(&e.to_string()).replace('\n', " ");
     text.chars().take(160).collect()

@@ -1,25 +1,29 @@
 //! The learning commands. Each one finds its data set or model, does its work through the modules
 //! beside this one, and words the result.
 
+mod changes;
+mod convert;
 mod data;
 mod interpret;
 mod predict;
 mod probe;
 mod session;
 mod show;
+mod verify;
 
 use crate::picture::Png;
 use crate::store::write_file;
 use dds_core::engine::LearnEngine;
-use dds_core::{Config, Cx, Error, Kind, Located, Outcome, Resolver, Result, request as rq};
+use dds_core::{Config, Cx, Error, Kind, Located, MimeBundle, Outcome, Resolver, Result, request as rq};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde_json::Value;
 use session::Session;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The engine behind `show`, `data`, `batch`, `probe`, `confusion`, `top-losses`, `export`, `load`
+/// The engine behind `show`, `verify`, `data`, `batch`, `probe`, `confusion`, `top-losses`, `export`, `load`
 /// and `predict`. One a session: it keeps the names that were given.
 pub struct Learn {
     config: Arc<Config>,
@@ -129,6 +133,18 @@ impl LearnEngine for Learn {
 
     fn predict(&self, r: &rq::Predict, cx: &Cx) -> Result<Outcome> {
         self.run_predict(r, cx)
+    }
+
+    fn convert(&self, r: &rq::Convert, cx: &Cx) -> Result<Outcome> {
+        self.run_convert(r, cx)
+    }
+
+    fn verify(&self, r: &rq::Verify, cx: &Cx) -> Result<Outcome> {
+        self.run_verify(r, cx)
+    }
+
+    fn changes(&self, diff: &Value, cx: &Cx) -> Result<Option<MimeBundle>> {
+        self.run_changes(diff, cx)
     }
 
     fn names(&self) -> Vec<String> {

@@ -4,6 +4,8 @@
 //! the network directly; nothing here knows Jupyter. Results are the same in every run and for every
 //! number of threads.
 
+pub mod blocks;
+pub mod convert;
 pub mod data;
 pub mod decode;
 pub mod engine;
@@ -13,9 +15,12 @@ pub mod logistic;
 pub mod metrics;
 pub mod model;
 pub mod models;
+pub mod pages;
 pub mod picture;
 pub mod place;
 pub mod store;
 pub mod transform;
+pub mod verify;
+pub mod view;
 
 pub use engine::Learn;

@@ -73,6 +73,27 @@ impl LocalTree {
     }
 }
 
+/// Links below a folder that lead to nothing; listings leave them out. As there, hidden folders and links to
+/// folders are not entered.
+pub fn links_to_nowhere(root: &Path, cx: &Cx) -> Result<Vec<RepoPath>> {
+    let (mut found, mut pending) = (Vec::new(), vec![(root.to_owned(), RepoPath::root(), 0)]);
+    while let Some((folder, below, depth)) = pending.pop() {
+        cx.cancel.check()?;
+        let io = |e: std::io::Error| Error::io(&folder, &e);
+        for entry in fs::read_dir(&folder).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let Some(path) = entry.file_name().to_str().and_then(|n| below.child(n).ok()) else { continue };
+            let kind = entry.file_type().map_err(io)?;
+            if kind.is_dir() && !path.name().starts_with('.') && depth < MAX_DEPTH {
+                pending.push((entry.path(), path, depth + 1));
+            } else if kind.is_symlink() && fs::metadata(entry.path()).is_err() && found.len() < MAX_FILES {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn item(path: RepoPath, kind: EntryKind, size: Option<u64>) -> Entry {
     Entry { path, kind, size, digest: None, versioning: Versioning::Local }
 }

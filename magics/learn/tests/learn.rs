@@ -420,3 +420,30 @@ fn a_batch_is_chosen_by_its_seed() {
     let png = std::fs::read(b.work("b.png")).unwrap();
     assert!(dds_learn::decode::decode("b.png", &png).unwrap().height() > 64);
 }
+
+#[test]
+fn pages_parts_and_deep_images_are_shown() {
+    let b = bench(1);
+    std::fs::create_dir_all(b.work("scans")).unwrap();
+    let mut file = std::io::Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+    for page in 1..=3_u16 {
+        let values: Vec<u16> = (0..60 * 40).map(|i| 1000 * page + i % 60).collect();
+        encoder.write_image::<tiff::encoder::colortype::Gray16>(60, 40, &values).unwrap();
+    }
+    std::fs::write(b.work("scans/scan.tif"), file.into_inner()).unwrap();
+    let show = |more: rq::Show| {
+        b.learn.show(&rq::Show { targets: vec!["scans".into()], size: 64, max: 9, ..more }, &b.cx)
+    };
+    let out = show(rq::Show::default()).unwrap();
+    assert_eq!(out.summary, "1 image, 3 pages");
+    let pages: Vec<u64> =
+        out.json["images"].as_array().unwrap().iter().map(|i| i["page"].as_u64().unwrap()).collect();
+    assert_eq!((pages, &out.json["images"][2]["width"]), (vec![1, 2, 3], &60.into()));
+    let part =
+        show(rq::Show { crop: Some("10,10,20,20".into()), flip: Some("both".into()), ..Default::default() });
+    assert!(part.unwrap().json["picture"]["height"].as_u64() < out.json["picture"]["height"].as_u64());
+    let e = show(rq::Show { crop: Some("100,0,5,5".into()), ..Default::default() }).unwrap_err();
+    assert!(e.message.contains("60×40"), "{e}");
+    assert!(show(rq::Show { crop: Some("1,2".into()), ..Default::default() }).is_err());
+}

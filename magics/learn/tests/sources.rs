@@ -232,8 +232,8 @@ fn nothing_is_written_into_a_mount() {
         targets: vec!["art/pictures".into()],
         size: 64,
         max: 4,
-        columns: None,
         out: Some("art/x.png".into()),
+        ..Default::default()
     };
     assert_eq!(learn.show(&show, &cx).unwrap_err().kind, Kind::Usage);
 }

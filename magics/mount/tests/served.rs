@@ -51,7 +51,7 @@ fn serve(session: &Session, count: usize, token: Option<&str>) -> Served {
     let options = ServeOptions {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         token: token.map(Secret::new),
-        read_only: false,
+        ..ServeOptions::default()
     };
     Served { server: Server::start(&repo, options, &session.cx).unwrap(), repo }
 }

@@ -30,7 +30,7 @@ pub(super) fn run(
     terminal.finish();
     let outcome = outcome?;
     render::outcome(&outcome, style);
-    if matches!(command, Command::Doctor(_)) && outcome.json["ok"] == false {
+    if tells_by_status(command) && outcome.json["ok"] == false {
         drop(services);
         std::process::exit(1);
     }
@@ -40,6 +40,11 @@ pub(super) fn run(
         render::tell("note: a shell shows no pictures; --out FILE.png writes them");
     }
     Ok(())
+}
+
+/// Whether a script may ask the exit status for the result of this command.
+fn tells_by_status(command: &Command) -> bool {
+    matches!(command, Command::Doctor(_) | Command::Verify(_) | Command::Fetch(_) | Command::Convert(_))
 }
 
 /// `login --token -`: the token is read from standard input, so that it stands in no list of processes and

@@ -5,6 +5,7 @@ use crate::render::{self, Style, Terminal};
 use dds_app::{AppOptions, CellEvent};
 use dds_core::{Cancel, Config, Cx, Error, Result, Secret, request as rq};
 use dds_data::ServeOptions;
+use dds_data::serve::access::AccessLog;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 /// How often Ctrl-C is looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// Repositories that are named when a server of several starts.
+const MAX_TOLD: usize = 20;
 
 /// `serving URL` for programs that read the line, the same as JSON with `--json`.
 fn ready(word: &str, what: &str, style: Style) {
@@ -37,15 +40,28 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 pub(super) fn serve(r: &rq::Serve, cwd: &Path, cancel: &Cancel, style: Style) -> Result<()> {
+    let cx = Cx::silent(cwd);
+    let access_log = match r.access_log.as_deref() {
+        None => None,
+        Some("-") => Some(Arc::new(AccessLog::to(std::io::stdout()))),
+        Some(file) => Some(Arc::new(AccessLog::file(&cx.absolute(file))?)),
+    };
     let options = ServeOptions {
+        access_log,
         addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), r.port),
         token: r.token.clone().map(Secret::new),
         read_only: r.read_only,
     };
-    let dir = Cx::silent(cwd).absolute(&r.dir);
+    let dir = cx.absolute(&r.dir);
     runtime()?.block_on(async {
         let server = dds_data::serve(&dir, options).await?;
         ready("serving", &server.repo_url(), style);
+        if server.repo_url() == server.url() {
+            let names: Vec<&str> = server.repositories().iter().take(MAX_TOLD).map(String::as_str).collect();
+            let more = server.repositories().len() - names.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            render::tell(&format!("note: repositories: {}{more}", names.join(", ")));
+        }
         until(cancel).await;
         server.shutdown().await;
         Ok(())

@@ -6,7 +6,7 @@ use super::{Session, files, shell, time};
 use dds_cmd::raw::{self, Raw};
 use dds_cmd::{CellCommand, CellLine, Command, Segment, body, dispatch, grammar, words};
 use dds_core::eval::{CellError, CellSink};
-use dds_core::{Cancel, Cx, Error, MimeBundle, Outcome, Result};
+use dds_core::{Cancel, Cx, Error, Kind, MimeBundle, Outcome, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -124,7 +124,16 @@ impl Run<'_> {
         let cx = Cx::new(self.session.cwd(), progress.clone(), self.cancel.clone());
         let outcome = dispatch::run_cell(&line, &self.session.engines(), &cx);
         progress.finish();
-        let outcome = outcome.map_err(|e| cell_error(&e))?;
+        let mut outcome = outcome.map_err(|e| cell_error(&e))?;
+        if let (Some(CellCommand::Common(Command::Diff(_))), false) = (&line.command, line.json) {
+            let shown = self.session.engines().learn.changes(&outcome.json, &cx);
+            progress.finish();
+            match shown {
+                Ok(picture) => outcome.displays.extend(picture),
+                Err(e) if e.kind == Kind::Interrupted => return Err(cell_error(&e)),
+                Err(e) => cx.sink.note(&format!("the changed images are not shown: {e}")),
+            }
+        }
         if let Some(CellCommand::Common(Command::Upload(r))) = &line.command
             && let Err(e) = (self.session.services.uploaded)(r, &dispatch::within(&cx, line.dir.as_deref()))
         {

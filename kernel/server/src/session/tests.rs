@@ -234,7 +234,7 @@ macro_rules! echoes {
 }
 
 impl DataEngine for Echo {
-    echoes!(ls: rq::Ls, tree: rq::Tree, head: rq::Head, diff: rq::Diff, log: rq::Log, upload: rq::Upload, clone_repo: rq::Clone, login: rq::Login, logout: rq::Logout);
+    echoes!(ls: rq::Ls, tree: rq::Tree, head: rq::Head, diff: rq::Diff, log: rq::Log, upload: rq::Upload, clone_repo: rq::Clone, fetch: rq::Fetch, login: rq::Login, logout: rq::Logout);
 
     fn stat(&self, r: &rq::Stat, _: &Cx) -> Result<Outcome> {
         Err(Error::not_found(format!("{} does not exist\u{1b}[31m", r.target)).hint("see `dds ls`"))
@@ -260,7 +260,8 @@ impl MountEngine for Echo {
 impl LearnEngine for Echo {
     echoes!(
         data: rq::Data, batch: rq::Batch, probe: rq::Probe, confusion: rq::Confusion,
-        top_losses: rq::TopLosses, export: rq::Export, load: rq::Load
+        top_losses: rq::TopLosses, export: rq::Export, load: rq::Load,
+        verify: rq::Verify, convert: rq::Convert
     );
 
     fn show(&self, r: &rq::Show, cx: &Cx) -> Result<Outcome> {

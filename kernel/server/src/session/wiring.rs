@@ -82,6 +82,10 @@ impl DataEngine for CurrentData {
         self.now().upload(r, cx)
     }
 
+    fn fetch(&self, r: &rq::Fetch, cx: &Cx) -> Result<Outcome> {
+        self.now().fetch(r, cx)
+    }
+
     fn clone_repo(&self, r: &rq::Clone, cx: &Cx) -> Result<Outcome> {
         self.now().clone_repo(r, cx)
     }

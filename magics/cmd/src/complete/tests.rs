@@ -41,7 +41,7 @@ fn completion_table() {
         ("%dds top|", "top", &["top-losses"]),
         ("%dds help pr|", "pr", &["probe", "predict"]),
         ("%dds show --s|", "--s", &["--size"]),
-        ("%dds show --|", "--", &["--size", "--max", "--columns", "--out", "--json"]),
+        ("%dds show --|", "--", &["--size", "--max", "--columns", "--crop", "--flip", "--out", "--json"]),
         ("%dds show --size 3 --s|", "--s", &[]),
         ("%dds mount u d --via |", "", &["auto", "fuse", "copy"]),
         ("%dds mount u d --via=f|", "--via=f", &["--via=fuse"]),

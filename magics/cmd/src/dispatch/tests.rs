@@ -20,7 +20,7 @@ macro_rules! echoes {
 }
 
 impl DataEngine for Echo {
-    echoes!(ls: rq::Ls, stat: rq::Stat, cat: rq::Cat, tree: rq::Tree, head: rq::Head, diff: rq::Diff, log: rq::Log, upload: rq::Upload, clone_repo: rq::Clone, login: rq::Login, logout: rq::Logout);
+    echoes!(ls: rq::Ls, stat: rq::Stat, cat: rq::Cat, tree: rq::Tree, head: rq::Head, diff: rq::Diff, log: rq::Log, upload: rq::Upload, clone_repo: rq::Clone, fetch: rq::Fetch, login: rq::Login, logout: rq::Logout);
 }
 
 impl MountEngine for Echo {
@@ -30,7 +30,8 @@ impl MountEngine for Echo {
 impl LearnEngine for Echo {
     echoes!(
         show: rq::Show, data: rq::Data, batch: rq::Batch, probe: rq::Probe, confusion: rq::Confusion,
-        top_losses: rq::TopLosses, export: rq::Export, load: rq::Load, predict: rq::Predict
+        top_losses: rq::TopLosses, export: rq::Export, load: rq::Load, predict: rq::Predict,
+        verify: rq::Verify, convert: rq::Convert
     );
     fn names(&self) -> Vec<String> {
         Vec::new()

@@ -7,7 +7,7 @@ fn overview_groups_commands_with_one_example_each() {
     let text = out.detail;
     assert!(text.starts_with("\nData\n  mount       Mount a repository on a folder"), "{text}");
     let themes: Vec<_> = text.lines().filter(|l| THEMES.iter().any(|t| t.title == *l)).collect();
-    assert_eq!(themes, ["Data", "Learn", "Publish", "Session", "Other"]);
+    assert_eq!(themes, ["Data", "Images", "Learn", "Publish", "Session", "Other"]);
     for example in
         ["%dds show photos/birds/001.jpg", "%dds probe --data birds", "%%dds app …", "%dds top-losses -n 9"]
     {

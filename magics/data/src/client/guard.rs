@@ -42,6 +42,11 @@ impl Guard {
     pub fn outward() -> Self {
         Self { home: None, inside: Arc::default() }
     }
+
+    /// For servers that the user named one by one.
+    pub fn anywhere() -> Self {
+        Self { home: None, inside: Arc::new(AtomicBool::new(true)) }
+    }
 }
 
 impl Resolve for Guard {

@@ -27,16 +27,26 @@ impl Http {
     /// A client for the server at `base`, and for where it redirects to. A server of this machine is
     /// reached directly, whatever proxy the environment names.
     pub fn new(base: &Url) -> Result<Self> {
-        Self::guarded(base, Guard::new(base))
+        Self::guarded(is_loopback(base), Guard::new(base))
     }
 
     /// As [`Http::new`], for a server that the settings of a repository from a public host name: no
     /// address of this machine's network is reached, whatever the name resolves to.
     pub fn outward(base: &Url) -> Result<Self> {
-        Self::guarded(base, Guard::outward())
+        Self::guarded(is_loopback(base), Guard::outward())
     }
 
-    fn guarded(base: &Url, guard: Guard) -> Result<Self> {
+    /// For addresses of many servers, none of them on this machine's network.
+    pub fn public() -> Result<Self> {
+        Self::guarded(false, Guard::outward())
+    }
+
+    /// For addresses of many servers, wherever they are. Without `proxy`, none of the environment is used.
+    pub fn anywhere(proxy: bool) -> Result<Self> {
+        Self::guarded(!proxy, Guard::anywhere())
+    }
+
+    fn guarded(direct: bool, guard: Guard) -> Result<Self> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("dds/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -44,10 +54,10 @@ impl Http {
             .pool_max_idle_per_host(MAX_CONNECTIONS)
             .connect_timeout(CONNECT_TIME)
             .tcp_nodelay(true);
-        if is_loopback(base) {
+        if direct {
             builder = builder.no_proxy();
         }
-        if is_loopback(base) || !behind_proxy() {
+        if direct || !behind_proxy() {
             builder = builder.dns_resolver(Arc::new(guard));
         }
         let client = builder

@@ -2,23 +2,27 @@
 //! keeps are compared by digest; nothing of them is fetched.
 
 use super::{Data, MAX_ROWS, Place, entry_json, keeper};
-use crate::here::working_tree;
+use crate::here::{self, working_tree};
 use dds_core::mime::printable;
 use dds_core::request as rq;
 use dds_core::table::{Align, Table, bytes};
-use dds_core::{Cx, Entry, Error, Kind, Outcome, RepoPath, RepoTarget, RepoUrl, Result, Source};
+use dds_core::{Cx, Digest, Entry, Error, Kind, Outcome, RepoPath, RepoTarget, RepoUrl, Result, Source};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Files of which a server tells no digest are read and compared up to this size; longer ones count as
 /// changed.
 const MAX_COMPARED_BYTES: u64 = 8 << 20;
 
+#[derive(Clone)]
 enum Change {
     Added(Entry),
     Removed(Entry),
     Changed(Entry, Entry),
+    /// The same bytes under another name.
+    Renamed(Entry, Entry),
 }
 
 struct Side {
@@ -36,7 +40,7 @@ pub fn run(data: &Data, r: &rq::Diff, cx: &Cx) -> Result<Outcome> {
     r.new.as_deref().map_or(Ok(()), check)?;
     let (old, new) = (open(Some(&r.old))?, open(r.new.as_deref())?);
     let (old, new) = sides(old, new, &path, cx)?;
-    let changes = compare(&old, &new, cx)?;
+    let changes = with_renames(compare(&old, &new, cx)?);
     let name = |side: &Side, rev: Option<&str>| {
         let id = side.source.id();
         let commit = id.rsplit_once('@').map_or("", |(_, c)| c);
@@ -96,6 +100,43 @@ fn compare(old: &Side, new: &Side, cx: &Cx) -> Result<Vec<Change>> {
     }
 }
 
+/// A file that went and one that came with the same digest are one that was renamed. Of several with the
+/// same bytes, those of the same name find each other first, then in the order of their paths. Empty files
+/// tell nothing.
+fn with_renames(changes: Vec<Change>) -> Vec<Change> {
+    let mut gone: HashMap<Digest, Vec<&Entry>> = HashMap::new();
+    for change in &changes {
+        if let Change::Removed(e) = change
+            && let Some(digest) = e.digest.filter(|_| e.size != Some(0))
+        {
+            gone.entry(digest).or_default().push(e);
+        }
+    }
+    let mut pairs: HashMap<RepoPath, Entry> = HashMap::new();
+    for same_name in [true, false] {
+        for change in &changes {
+            let Change::Added(e) = change else { continue };
+            let Some(from) = e.digest.and_then(|d| gone.get_mut(&d)) else { continue };
+            let fits = |b: &Entry| !same_name || b.path.name() == e.path.name();
+            if !pairs.contains_key(&e.path)
+                && let Some(at) = from.iter().position(|b| fits(b))
+            {
+                pairs.insert(e.path.clone(), from.remove(at).clone());
+            }
+        }
+    }
+    let moved: HashSet<RepoPath> = pairs.values().map(|b| b.path.clone()).collect();
+    let renamed = |change| match change {
+        Change::Added(a) => Some(match pairs.get(&a.path) {
+            Some(b) => Change::Renamed(b.clone(), a),
+            None => Change::Added(a),
+        }),
+        Change::Removed(b) if moved.contains(&b.path) => None,
+        other => Some(other),
+    };
+    changes.clone().into_iter().filter_map(renamed).collect()
+}
+
 fn differ(old: &Side, b: &Entry, new: &Side, a: &Entry, cx: &Cx) -> Result<bool> {
     if b.versioning != a.versioning {
         return Ok(true);
@@ -119,11 +160,20 @@ fn outcome(changes: &[Change], place: &str, old: &Side, new: &Side) -> Outcome {
         Change::Changed(b, a) => Some(json!({"path": a.path, "old": entry_json(b), "new": entry_json(a)})),
         _ => None,
     });
-    let parts: Vec<String> = [("added", added.len()), ("changed", changed.len()), ("removed", removed.len())]
-        .into_iter()
-        .filter(|(_, n)| *n > 0)
-        .map(|(word, n)| format!("{n} {word}"))
-        .collect();
+    let renamed = of(|c| match c {
+        Change::Renamed(b, a) => {
+            Some(json!({"from": b.path, "path": a.path, "old": entry_json(b), "new": entry_json(a)}))
+        }
+        _ => None,
+    });
+    let counts = [
+        ("added", added.len()),
+        ("changed", changed.len()),
+        ("removed", removed.len()),
+        ("renamed", renamed.len()),
+    ];
+    let parts: Vec<String> =
+        counts.into_iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")).collect();
     let told = if parts.is_empty() { "no differences".to_owned() } else { parts.join(", ") };
     let mut table = Table::new(&[
         ("", Align::Left),
@@ -133,20 +183,22 @@ fn outcome(changes: &[Change], place: &str, old: &Side, new: &Side) -> Outcome {
     ]);
     let size = |e: &Entry| e.size.map_or_else(|| "?".to_owned(), bytes);
     for change in changes.iter().take(MAX_ROWS) {
-        let (mark, entry, size, kept) = match change {
-            Change::Added(e) => ("+", e, size(e), keeper(e.versioning).to_owned()),
-            Change::Removed(e) => ("-", e, size(e), keeper(e.versioning).to_owned()),
-            Change::Changed(b, a) => {
-                ("~", a, pair(&size(b), &size(a)), pair(keeper(b.versioning), keeper(a.versioning)))
-            }
+        let sizes = |b: &Entry, a: &Entry| pair(&size(b), &size(a));
+        let keepers = |b: &Entry, a: &Entry| pair(keeper(b.versioning), keeper(a.versioning));
+        let (mark, name, size, kept) = match change {
+            Change::Added(e) => ("+", e.path.to_string(), size(e), keeper(e.versioning).to_owned()),
+            Change::Removed(e) => ("-", e.path.to_string(), size(e), keeper(e.versioning).to_owned()),
+            Change::Changed(b, a) => ("~", a.path.to_string(), sizes(b, a), keepers(b, a)),
+            Change::Renamed(b, a) => (">", format!("{} → {}", b.path, a.path), sizes(b, a), keepers(b, a)),
         };
-        table.row([mark, &size, &kept, &entry.path.to_string()]);
+        table.row([mark, &size, &kept, &name]);
     }
     if changes.len() > MAX_ROWS {
         table.note(format!("… and {} more (--json lists all)", changes.len() - MAX_ROWS));
     }
     let json = json!({
         "old": old.source.id(), "new": new.source.id(), "added": added, "changed": changed, "removed": removed,
+        "renamed": renamed,
     });
     let outcome = Outcome::new(format!("{}: {told}", printable(place)), json);
     if changes.is_empty() { outcome } else { outcome.detail(table.text()).html(table.html()) }
@@ -165,7 +217,10 @@ impl Data {
             let target = RepoTarget::parse(target)?;
             return Ok((target.url, target.path));
         }
-        // Said as it is meant: whoever opens it tells what is wrong with its revision.
+        if let Some(inside) = here::at_revision(target, cx)? {
+            return Ok((inside.url, inside.path));
+        }
+        // Said as it is meant: whoever opens it tells what is wrong with it.
         if !cx.absolute(target).exists()
             && target.contains(['@', ':'])
             && let Ok(inside) = RepoTarget::parse(target)

@@ -1,4 +1,4 @@
-//! `log`: the commits of a repository, newest first. Of a repository on another machine Git's history is
+//! `log`: the commits of a repository, or those that changed a file or folder, newest first. Of a repository on another machine Git's history is
 //! fetched, without the contents of files.
 
 use super::Data;
@@ -7,7 +7,7 @@ use crate::utc;
 use dds_core::mime::printable;
 use dds_core::request as rq;
 use dds_core::table::{Align, Table, count};
-use dds_core::{Cx, Error, Outcome, Result};
+use dds_core::{Cx, Error, Outcome, RepoPath, Result};
 use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,11 +21,12 @@ pub fn run(data: &Data, r: &rq::Log, cx: &Cx) -> Result<Outcome> {
     }
     let (url, path) = data.repository(&r.target, cx)?;
     // The folder that one stands in is no wish for the history of that folder alone.
-    if !path.is_root() && !cx.absolute(&r.target).is_dir() {
-        return Err(Error::usage("log shows the commits of a whole repository")
-            .hint(format!("dds log {}", printable(&url.to_string()))));
+    let path = if r.target.is_empty() { RepoPath::root() } else { path };
+    let mut commits = history(&url, &path, &data.config, r.max + 1, cx)?;
+    if commits.is_empty() && !path.is_root() {
+        return Err(Error::not_found(format!("no commit of {} has {path}", printable(&url.to_string())))
+            .hint("dds ls lists what there is"));
     }
-    let mut commits = history(&url, &data.config, r.max + 1, cx)?;
     let more = commits.len() > r.max;
     commits.truncate(r.max);
     let mut table = Table::new(&[
@@ -58,8 +59,11 @@ pub fn run(data: &Data, r: &rq::Log, cx: &Cx) -> Result<Outcome> {
     if more {
         table.note("… and older ones (-n N shows more)");
     }
-    let name = printable(&url.to_string());
-    let json = json!({"repository": url.plain(), "commits": listed, "more": more});
+    let name = match path.is_root() {
+        true => printable(&url.to_string()),
+        false => printable(&format!("{url}:{path}")),
+    };
+    let json = json!({"repository": url.plain(), "path": path, "commits": listed, "more": more});
     Ok(Outcome::new(format!("{name}: {told}"), json).detail(table.text()).html(table.html()))
 }
 

@@ -1,6 +1,6 @@
 //! Who may ask: the token, and the host name that a request must have been sent to.
 
-use super::Shared;
+use super::Common;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use dds_core::{Error, Kind, Result, Secret};
@@ -37,10 +37,10 @@ fn same(a: &str, b: &str) -> bool {
 
 /// Without a token, a request must name an address or `localhost`: a page that made a name of its own
 /// point here (DNS rebinding) is refused.
-pub fn check_host(shared: &Shared, headers: &HeaderMap) -> Result<()> {
+pub fn check_host(common: &Common, headers: &HeaderMap) -> Result<()> {
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let host = host.to_str().unwrap_or("");
-    if shared.token.is_some() || is_address(host) {
+    if common.token.is_some() || is_address(host) {
         return Ok(());
     }
     Err(Error::new(Kind::Unauthorized, "this server answers to its address only")
@@ -57,13 +57,13 @@ fn is_address(host: &str) -> bool {
 }
 
 /// The URL under which the client reached us, for the links in listings.
-pub fn base_url(shared: &Shared, headers: &HeaderMap) -> String {
+pub fn base_url(common: &Common, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
     let plain =
         |h: &&str| !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
     match host.filter(plain) {
         Some(host) => format!("http://{host}"),
-        None => format!("http://{}", shared.addr),
+        None => format!("http://{}", common.addr),
     }
 }
 

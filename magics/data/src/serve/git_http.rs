@@ -86,7 +86,7 @@ async fn run(shared: Arc<Shared>, request: Request<Body>, what: &str, query: &st
         .stderr(Stdio::null())
         .kill_on_drop(true);
     let body = read_body(body).await?;
-    let place = shared.git_places.clone().acquire_owned().await;
+    let place = shared.common.git_places.clone().acquire_owned().await;
     let place = place.map_err(|e| Error::internal(e.to_string()))?;
     command.env("CONTENT_LENGTH", body.len().to_string());
     let mut child = command.spawn().map_err(|e| {

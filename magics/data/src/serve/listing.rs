@@ -10,12 +10,20 @@ use dds_core::timestamp::rfc3339;
 use dds_core::{Entry, EntryKind, Error, RepoPath, Result, Versioning};
 use serde_json::{Value, json};
 
-/// Answers every route that gives JSON.
+/// Answers what concerns no repository.
+pub fn of_server(route: &Route) -> Result<Response<Body>> {
+    let value = match route {
+        Route::Health => json!({"status": "ok"}),
+        Route::User => user("local"),
+        _ => return Err(Error::not_found("nothing is here")),
+    };
+    Ok(json(StatusCode::OK, &value))
+}
+
+/// Answers every route of a repository that gives JSON.
 pub fn get(shared: &Shared, route: &Route, base: &str, query: &str) -> Result<Response<Body>> {
     let repository = &shared.repository;
     let value = match route {
-        Route::Health => json!({"status": "ok"}),
-        Route::User => user(),
         Route::Repo => {
             let mut response = json(StatusCode::OK, &record(shared, base));
             let extensions = HeaderValue::from_static(RECURSIVE_EXTENSION);
@@ -45,7 +53,7 @@ pub fn get(shared: &Shared, route: &Route, base: &str, query: &str) -> Result<Re
             let (revision, path) = resolve(shared, rest)?;
             content(shared, base, &revision, &path, wants(query, "recursive"))?
         }
-        Route::Raw(_) | Route::InfoRefs | Route::UploadPack => {
+        Route::Health | Route::User | Route::Raw(_) | Route::InfoRefs | Route::UploadPack => {
             return Err(Error::not_found("nothing is here"));
         }
     };
@@ -81,7 +89,7 @@ fn content(
 }
 
 fn entry(shared: &Shared, base: &str, commit: &str, e: &Entry) -> Value {
-    let api = format!("{base}/api/v1/repos/local/{}", percent::segment(&shared.name));
+    let api = format!("{base}/api/v1/repos/{}", shared.path());
     let path = percent::path(e.path.as_str());
     let mut value = json!({
         "path": e.path.as_str(),
@@ -99,8 +107,8 @@ fn entry(shared: &Shared, base: &str, commit: &str, e: &Entry) -> Value {
     value
 }
 
-fn user() -> Value {
-    json!({"id": 1, "login": "local", "full_name": "local", "avatar_url": "", "username": "local",
+fn user(name: &str) -> Value {
+    json!({"id": 1, "login": name, "full_name": name, "avatar_url": "", "username": name,
            "public_email": null, "website": null, "company": null, "description": null})
 }
 
@@ -109,16 +117,16 @@ fn record(shared: &Shared, base: &str) -> Value {
     let branch = repository.default_branch();
     let newest = repository.resolve(None).and_then(|r| repository.commit_info(r.commit));
     let time = newest.map_or_else(|_| rfc3339(0), |c| rfc3339(c.time));
-    let name = percent::segment(&shared.name);
+    let (owner, path) = (&shared.owner, shared.path());
     json!({
-        "id": 1, "owner": user(), "name": shared.name, "full_name": format!("local/{}", shared.name),
-        "description": "", "private": shared.token.is_some(), "fork": false, "parent": null,
+        "id": 1, "owner": user(owner), "name": shared.name, "full_name": format!("{owner}/{}", shared.name),
+        "description": "", "private": shared.common.token.is_some(), "fork": false, "parent": null,
         "empty": repository.branches().is_empty(), "mirror": false, "size": 0,
-        "html_url": format!("{base}/local/{name}"), "ssh_url": null,
-        "clone_url": format!("{base}/local/{name}.git"), "website": null,
+        "html_url": format!("{base}/{path}"), "ssh_url": null,
+        "clone_url": format!("{base}/{path}.git"), "website": null,
         "stars_count": 0, "forks_count": 0, "watchers_count": 0, "open_issues_count": 0,
         "default_branch": branch, "created_at": time, "updated_at": time,
-        "permissions": {"admin": false, "push": !shared.read_only, "pull": true},
+        "permissions": {"admin": false, "push": !shared.common.read_only, "pull": true},
     })
 }
 
@@ -126,7 +134,7 @@ fn commit(shared: &Shared, base: &str, c: &CommitInfo) -> Value {
     let author = json!({"name": c.author.0, "email": c.author.1, "username": c.author.0});
     json!({
         "id": c.id, "message": c.message,
-        "url": format!("{base}/local/{}/commit/{}", percent::segment(&shared.name), c.id),
+        "url": format!("{base}/{}/commit/{}", shared.path(), c.id),
         "author": author, "committer": author, "added": null, "removed": null, "modified": null,
         "timestamp": rfc3339(c.time),
     })

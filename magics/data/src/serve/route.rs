@@ -20,10 +20,17 @@ pub enum Route {
     UploadPack,
 }
 
+/// What a path asks for, and of which repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Owner and name, not yet known to exist; none for what concerns the server.
+    pub repository: Option<(String, String)>,
+    pub route: Route,
+}
+
 impl Route {
-    /// `name` is the one repository that is served. Errors: `NotFound`, or `Usage` for a path that is
-    /// not decodable.
-    pub fn of(path: &str, name: &str) -> Result<Self> {
+    /// Errors: `NotFound`, or `Usage` for a path that is not decodable.
+    pub fn of(path: &str) -> Result<At> {
         let nothing = || Error::not_found("nothing is here");
         let decoded: Option<Vec<String>> =
             path.strip_prefix('/').ok_or_else(nothing)?.split('/').map(percent::decode).collect();
@@ -32,31 +39,32 @@ impl Route {
         let rest = |parts: &[&str]| -> Vec<String> {
             parts.iter().flat_map(|p| p.split('/')).filter(|p| !p.is_empty()).map(str::to_owned).collect()
         };
-        let git = format!("{name}.git");
+        let server = |route| Ok(At { repository: None, route });
+        let of = |owner: &str, name: &str, route| {
+            Ok(At { repository: Some((owner.to_owned(), name.to_owned())), route })
+        };
+        let git = |name: &'_ str| name.strip_suffix(".git").unwrap_or(name).to_owned();
         match parts.as_slice() {
-            ["healthz"] => return Ok(Self::Health),
-            ["local", repo, "info", "refs"] if *repo == git || *repo == name => return Ok(Self::InfoRefs),
-            ["local", repo, "git-upload-pack"] if *repo == git || *repo == name => {
-                return Ok(Self::UploadPack);
-            }
+            ["healthz"] => return server(Self::Health),
+            [owner, repo, "info", "refs"] => return of(owner, &git(repo), Self::InfoRefs),
+            [owner, repo, "git-upload-pack"] => return of(owner, &git(repo), Self::UploadPack),
             _ => {}
         }
         let ["api", "v1", below @ ..] = parts.as_slice() else { return Err(nothing()) };
         match below {
-            ["user"] => Ok(Self::User),
-            ["repos", "local", repo, what @ ..] if *repo == name => match what {
-                [] | [""] => Ok(Self::Repo),
-                ["branches"] => Ok(Self::Branches),
-                ["branches", branch @ ..] => Ok(Self::Branch(rest(branch).join("/"))),
-                ["commits", commit] => Ok(Self::Commit((*commit).to_owned())),
-                ["storage"] => Ok(Self::Storage),
-                ["content", of @ ..] if !of.is_empty() => Ok(Self::Content(rest(of))),
-                ["raw", of @ ..] if !of.is_empty() => Ok(Self::Raw(rest(of))),
-                _ => Err(nothing()),
-            },
-            ["repos", owner, repo, ..] => {
-                Err(Error::not_found(format!("there is no repository {owner}/{repo}"))
-                    .hint(format!("this server has local/{name}")))
+            ["user"] => server(Self::User),
+            ["repos", owner, repo, what @ ..] => {
+                let route = match what {
+                    [] | [""] => Self::Repo,
+                    ["branches"] => Self::Branches,
+                    ["branches", branch @ ..] => Self::Branch(rest(branch).join("/")),
+                    ["commits", commit] => Self::Commit((*commit).to_owned()),
+                    ["storage"] => Self::Storage,
+                    ["content", of @ ..] if !of.is_empty() => Self::Content(rest(of)),
+                    ["raw", of @ ..] if !of.is_empty() => Self::Raw(rest(of)),
+                    _ => return Err(nothing()),
+                };
+                of(owner, repo, route)
             }
             _ => Err(nothing()),
         }
@@ -82,7 +90,11 @@ mod tests {
 
     #[test]
     fn known_paths() {
-        let of = |p: &str| Route::of(p, "art").unwrap();
+        let of = |p: &str| {
+            let at = Route::of(p).unwrap();
+            assert_eq!(at.repository, Some(("local".to_owned(), "art".to_owned())), "{p}");
+            at.route
+        };
         assert_eq!(of("/api/v1/repos/local/art"), Route::Repo);
         assert_eq!(of("/api/v1/repos/local/art/branches/a/b"), Route::Branch("a/b".into()));
         assert_eq!(of("/api/v1/repos/local/art/branches/a%2Fb"), Route::Branch("a/b".into()));
@@ -91,6 +103,9 @@ mod tests {
             Route::Content(vec!["main".into(), "a".into(), "b c".into()])
         );
         assert_eq!(of("/local/art.git/info/refs"), Route::InfoRefs);
+        assert_eq!(of("/local/art/info/refs"), Route::InfoRefs);
+        let healthy = Route::of("/healthz").unwrap();
+        assert_eq!(healthy, At { repository: None, route: Route::Health });
     }
 
     #[test]
@@ -106,8 +121,8 @@ mod tests {
             "/",
             "",
             "/api",
-            "/api/v1/repos/local/other",
-            "/api/v1/repos/x/art",
+            "/api/v1/repos",
+            "/api/v1/repos/local",
             "/static/../../etc/passwd",
             "/api/v1/repos/local/art/content",
             "/local/art.git/config",
@@ -117,21 +132,23 @@ mod tests {
             "//healthz",
             "/healthz/",
         ] {
-            assert!(Route::of(p, "art").is_err(), "{p}");
+            assert!(Route::of(p).is_err(), "{p}");
         }
     }
 
     #[test]
     fn dots_never_become_a_path() {
         for p in ["main/..", "main/%2e%2e/x", "main/a/%2e%2e/x", "main/a%5c..%5cx", "main/%00"] {
-            let Ok(Route::Raw(parts)) = Route::of(&format!("/api/v1/repos/local/art/raw/{p}"), "art") else {
+            let Ok(At { route: Route::Raw(parts), .. }) =
+                Route::of(&format!("/api/v1/repos/local/art/raw/{p}"))
+            else {
                 continue;
             };
             let (rev, path) = splits(&parts).next().unwrap();
             assert!(rev == "main" && path.is_err(), "{p}: {path:?}");
         }
         // Decoded once only: `%252e` is a name with a percent sign.
-        let Route::Raw(parts) = Route::of("/api/v1/repos/local/art/raw/main/%252e%252e", "art").unwrap()
+        let Route::Raw(parts) = Route::of("/api/v1/repos/local/art/raw/main/%252e%252e").unwrap().route
         else {
             panic!()
         };

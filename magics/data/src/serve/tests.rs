@@ -583,3 +583,65 @@ fn paths_of_the_server_are_not_told() {
         assert!(said.contains("the server could not read this file") && !said.contains("private"), "{said}");
     }
 }
+
+#[test]
+fn a_folder_of_owners_is_a_server_of_several() {
+    let first = Sample::new();
+    let home = first.home.path();
+    for to in ["class/ana/art", "class/ben/art", "private", "class/ben/bare.git"] {
+        std::fs::create_dir_all(home.join(to).parent().unwrap()).unwrap();
+        let copied = std::process::Command::new("cp").arg("-r").arg(&first.repo).arg(home.join(to)).status();
+        assert!(copied.unwrap().success());
+    }
+    std::os::unix::fs::symlink(home.join("private"), home.join("class/ana/private")).unwrap();
+    write(&home.join("class/ana/notes/x.txt"), b"no repository");
+    let server = Server::start(&home.join("class"), ServeOptions::default(), &first.cx()).unwrap();
+    assert_eq!(server.repositories(), ["ana/art", "ben/art", "ben/bare"]);
+    assert_eq!(server.repo_url(), server.url());
+    for found in ["ana/art", "ben/art", "ben/bare"] {
+        let (status, body) = get(&server, &format!("/api/v1/repos/{found}"));
+        assert!(status == 200 && body.contains(&format!("\"full_name\":\"{found}\"")), "{body}");
+        assert!(body.contains(&format!("/{found}.git\"")), "{body}");
+    }
+    for none in
+        ["ana/private", "ana/notes", "ana/none", "none/art", "../private", "%2e%2e/private", "ana/..", "."]
+    {
+        let (status, body) = get(&server, &format!("/api/v1/repos/{none}"));
+        assert!(matches!(status, 400 | 404) && !body.contains(home.to_str().unwrap()), "{none}: {body}");
+    }
+    assert_eq!(put(&server, "/api/v1/repos/ben/art/content/main/x", &[], &[("a.txt", b"a")]).0, 200);
+    assert_ne!(git(&home.join("class/ben/art"), &["rev-parse", "main"]), first.head());
+    assert_eq!(git(&home.join("class/ana/art"), &["rev-parse", "main"]), first.head());
+    let e = Server::start(&home.join("class/ana/notes"), ServeOptions::default(), &first.cx()).unwrap_err();
+    assert!(e.kind == Kind::NotFound && e.hint.unwrap().contains("OWNER/NAME"));
+}
+
+#[test]
+fn the_access_log_tells_of_each_request() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (sample, lines) = (Sample::new(), Lines::default());
+    let log = Arc::new(access::AccessLog::to(lines.clone()));
+    let server = sample.serve(ServeOptions { access_log: Some(log), ..ServeOptions::default() });
+    get(&server, "/healthz?token=s3cret");
+    ask(&server, "GET", "/api/v1/repos/no/%22where", "Authorization: Bearer s3cret\r\n");
+    let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = told.lines().collect();
+    assert_eq!(told.len(), 2);
+    assert!(
+        told[0].starts_with("127.0.0.1 - - [") && told[0].contains("\"GET /healthz HTTP/1.1\" 200 15 "),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("\"GET /api/v1/repos/no/%22where HTTP/1.1\" 404 ")
+            && !told.concat().contains("s3cret")
+    );
+}

@@ -29,7 +29,7 @@ struct Form {
 }
 
 pub async fn put(shared: Arc<Shared>, rest: Vec<String>, request: Request<Body>) -> Result<Response<Body>> {
-    if shared.read_only {
+    if shared.common.read_only {
         return Err(Error::new(Kind::Unauthorized, "this server is read-only")
             .hint("start it without --read-only to take uploads"));
     }

@@ -169,13 +169,7 @@ fn the_commits_of_a_repository() {
     s.change();
     let server = s.sample.serve(ServeOptions::default());
     s.mount(&server.repo_url());
-    for target in [
-        "art".to_owned(),
-        "art/data".into(),
-        "mnt".into(),
-        server.repo_url(),
-        format!("{}.git", server.repo_url()),
-    ] {
+    for target in ["art".to_owned(), "mnt".into(), server.repo_url(), format!("{}.git", server.repo_url())] {
         let out = s.log(&target, 9).unwrap();
         assert!(out.summary.ends_with(": 3 commits"), "{target}: {}", out.summary);
         let newest = &out.json["commits"][0];
@@ -204,9 +198,86 @@ fn the_commits_of_a_repository() {
         ("nowhere", 1, Kind::Usage),
         ("", 1, Kind::Usage),
         ("art@none", 1, Kind::NotFound),
-        ("art:data", 1, Kind::Usage),
+        ("art:nowhere", 1, Kind::NotFound),
+        ("art/nowhere", 1, Kind::NotFound),
     ] {
         let e = s.log(target, max).unwrap_err();
         assert_eq!(e.kind, kind, "{target}: {e}");
     }
+}
+
+#[test]
+fn the_commits_of_one_file() {
+    let s = setup();
+    s.change();
+    let repo = &s.sample.repo;
+    write(&repo.join("README.md"), b"# Third");
+    git(repo, &["commit", "-qam", "Third"]);
+    let titles = |target: &str| -> Vec<String> {
+        let out = s.log(target, 9).unwrap_or_else(|e| panic!("{target}: {e}"));
+        let text = |c: &serde_json::Value| c["message"].as_str().unwrap().lines().next().unwrap().to_owned();
+        out.json["commits"].as_array().unwrap().iter().map(text).collect()
+    };
+    let all = titles("art");
+    assert_eq!((all.len(), all[0].as_str()), (4, "Third"));
+    let uploaded = all[2].as_str();
+    let server = s.sample.serve(ServeOptions::default());
+    s.mount(&server.repo_url());
+    // By Git, by DVC, a folder of DVC's; in the clone, a mount, and by URL.
+    for at in ["art/", "art@main:", "mnt/", &format!("{}:", server.repo_url())] {
+        assert_eq!(titles(&format!("{at}README.md")), ["Third", "Second", "Add data"], "{at}");
+        assert_eq!(titles(&format!("{at}data/set/plain.jpg")), [uploaded, "Add data"], "{at}");
+        // Which files of a folder changed stands in a manifest, and those of a server stay there.
+        let one = titles(&format!("{at}data/set/animals/cat 1.jpg"));
+        let served = !at.starts_with("art");
+        assert_eq!(one, if served { vec![uploaded, "Add data"] } else { vec!["Add data"] }, "{at}");
+        assert_eq!(titles(&format!("{at}data/set")), [uploaded, "Add data"], "{at}");
+    }
+}
+
+#[test]
+fn a_file_that_only_moved_is_renamed() {
+    let s = setup();
+    git(&s.sample.repo, &["tag", "v1"]);
+    write(&s.sample.repo.join("a/one.txt"), b"the same words");
+    write(&s.sample.repo.join("a/two.txt"), b"the same words");
+    write(&s.sample.repo.join("a/empty"), b"");
+    git(&s.sample.repo, &["add", "a"]);
+    git(&s.sample.repo, &["commit", "-qm", "Before"]);
+    git(&s.sample.repo, &["tag", "v2"]);
+    git(&s.sample.repo, &["mv", "a", "b"]);
+    git(&s.sample.repo, &["mv", "b/one.txt", "b/first.txt"]);
+    git(&s.sample.repo, &["commit", "-qm", "After"]);
+    let out = s.diff("v2", Some("main"), "art").unwrap();
+    assert!(out.summary.ends_with(": 1 added, 1 removed, 2 renamed"), "{}", out.summary);
+    assert!(out.detail.contains("a/one.txt → b/first.txt") && out.detail.contains("a/two.txt → b/two.txt"));
+    assert_eq!(out.json["renamed"][0]["from"], "a/one.txt");
+    assert!(s.diff("v1", Some("v2"), "art").unwrap().summary.ends_with(": 3 added"));
+}
+
+#[test]
+fn a_revision_that_is_not_there_is_named() {
+    let s = setup();
+    let home = s.sample.home.path();
+    git(home, &["clone", "-q", "art", "copy"]);
+    std::fs::create_dir(home.join("plain")).unwrap();
+    write(&home.join("copy/photo@2x.png"), b"x");
+    let cx = s.sample.cx();
+    let stat = |target: &str| s.data.stat(&rq::Stat { target: target.into() }, &cx);
+    let cat = |target: &str| s.data.cat(&rq::Cat { target: target.into() }, &cx);
+    for target in ["copy@nope", "copy@nope:README.md", "copy@origin/nope"] {
+        let asked = [s.ls(target, false, false), stat(target), cat(target)];
+        for e in asked.map(Result::unwrap_err) {
+            assert!(
+                e.kind == Kind::NotFound && e.message.contains("no branch, tag or commit"),
+                "{target}: {e}"
+            );
+        }
+    }
+    assert!(cat("copy@origin/main:README.md").unwrap().detail.starts_with("# Art"));
+    assert!(s.ls("copy@origin/main", false, false).is_ok());
+    assert_eq!(s.ls("copy@--upload-pack=x", false, false).unwrap_err().kind, Kind::Usage);
+    // Files with such names stay files, and folders that are no repositories are none.
+    assert_eq!(cat("copy/photo@2x.png").unwrap().detail, "x");
+    assert!(!s.ls("plain@x", false, false).unwrap_err().message.contains("commit"));
 }

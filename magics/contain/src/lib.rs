@@ -4,8 +4,13 @@
 //! link in a repository nor one swapped in while we work can lead outside. Writes go through a
 //! temporary file in the target's folder, fsync and rename.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
 use dds_core::{Error, Kind, RepoPath, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -91,6 +96,16 @@ impl Root {
     /// Makes the folders above `path` and replaces what is at `path` by a file with `content`.
     /// A link at `path` is replaced, never followed; a link above it is refused.
     pub fn write(&self, path: &RepoPath, content: &mut dyn Read, executable: bool) -> Result<()> {
+        self.put(path, content, executable, true).map(drop)
+    }
+
+    /// As [`Root::write`], but leaves what is at `path` alone. Says whether there was nothing, also when
+    /// it appears while we write.
+    pub fn create(&self, path: &RepoPath, content: &mut dyn Read) -> Result<bool> {
+        self.put(path, content, false, false)
+    }
+
+    fn put(&self, path: &RepoPath, content: &mut dyn Read, executable: bool, replace: bool) -> Result<bool> {
         let path = &RepoPath::parse_writable(path.as_str())?;
         let Some((dir, name)) = self.containing(path, true)?.filter(|(_, name)| !name.is_empty()) else {
             return Err(Error::internal(format!("{path:?} cannot be written")));
@@ -103,15 +118,27 @@ impl Root {
             rustix::fs::openat(dir.as_fd(), &*temporary, flags, mode).map_err(|e| self.error(path, e))?;
         let done = copy(content, File::from(fd))
             .map_err(|e| Error::io(self.path.join(path.as_str()), &e))
-            .and_then(|()| {
-                rustix::fs::renameat(dir.as_fd(), &*temporary, dir.as_fd(), name)
-                    .map_err(|e| self.error(path, e))
-            });
-        if done.is_err() {
+            .and_then(|()| settle(&dir, &temporary, name, replace).map_err(|e| self.error(path, e)));
+        if !matches!(done, Ok(true)) {
             let _ = rustix::fs::unlinkat(dir.as_fd(), &*temporary, AtFlags::empty());
         }
-        done?;
-        rustix::fs::fsync(dir.as_fd()).map_err(|e| self.error(path, e))
+        let done = done?;
+        rustix::fs::fsync(dir.as_fd()).map_err(|e| self.error(path, e))?;
+        Ok(done)
+    }
+
+    /// Adds `bytes` to the end of a file, which is made when it is missing. A link at `path` is refused.
+    pub fn append(&self, path: &RepoPath, bytes: &[u8]) -> Result<()> {
+        let path = &RepoPath::parse_writable(path.as_str())?;
+        let Some((dir, name)) = self.containing(path, true)?.filter(|(_, name)| !name.is_empty()) else {
+            return Err(Error::internal(format!("{path:?} cannot be written")));
+        };
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir.as_fd(), name, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o644))
+            .map_err(|e| self.error(path, e))?;
+        let mut file = File::from(fd);
+        let added = file.write_all(bytes).and_then(|()| file.sync_data());
+        added.map_err(|e| Error::io(self.path.join(path.as_str()), &e))
     }
 
     /// Removes a file or a link; nothing when there is none.
@@ -174,6 +201,27 @@ impl Root {
     }
 }
 
+/// Gives a finished file its name. Says whether it has it: without `replace`, another one may.
+fn settle(dir: &OwnedFd, temporary: &str, name: &str, replace: bool) -> std::result::Result<bool, Errno> {
+    let dir = dir.as_fd();
+    if replace {
+        return rustix::fs::renameat(dir, temporary, dir, name).map(|()| true);
+    }
+    match rustix::fs::renameat_with(dir, temporary, dir, name, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // A file system that does not know this kind of rename: a second name tells the same.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            match rustix::fs::linkat(dir, temporary, dir, name, AtFlags::empty()) {
+                Ok(()) => rustix::fs::unlinkat(dir, temporary, AtFlags::empty()).map(|()| true),
+                Err(Errno::EXIST) => Ok(false),
+                Err(e) => Err(e),
+            }
+        }
+        Err(e) => Err(e),
+    }
+}
+
 fn copy(from: &mut dyn Read, mut to: File) -> io::Result<()> {
     let mut chunk = vec![0; COPY_CHUNK];
     loop {
@@ -212,6 +260,22 @@ mod tests {
         assert!(root.write(&path("Größe 1"), &mut &b""[..], false).is_err());
         let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(names.len(), 2, "no temporary file is left: {names:?}");
+    }
+
+    #[test]
+    fn what_is_there_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(root.create(&path("d/a"), &mut &b"one"[..]).unwrap());
+        assert!(!root.create(&path("d/a"), &mut &b"two"[..]).unwrap());
+        symlink("nowhere", dir.path().join("link")).unwrap();
+        assert!(!root.create(&path("link"), &mut &b"x"[..]).unwrap());
+        assert_eq!(root.read(&path("d/a"), 9).unwrap().unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(dir.path().join("d")).unwrap().count(), 1);
+        root.append(&path("log"), b"1").unwrap();
+        root.append(&path("log"), b"2").unwrap();
+        assert_eq!(root.read(&path("log"), 9).unwrap().unwrap(), b"12");
+        assert!(root.append(&path("link"), b"x").is_err() && !dir.path().join("nowhere").exists());
     }
 
     #[test]
