@@ -102,11 +102,11 @@ def test_parts_of_a_large_file(served, mount, tmp_path, way):
         assert file.read(1) == b""
 
 
-def test_a_mount_is_read_only(served, mount, tmp_path):
+def test_a_read_only_mount_refuses_changes(served, mount, tmp_path):
     if not can_fuse():
         pytest.skip("/dev/fuse cannot be opened here")
     folder = tmp_path / "m"
-    mount(served.url, folder, "fuse")
+    mount(served.url, folder, "fuse", "--read-only")
     with pytest.raises(OSError):
         (folder / "README.md").write_text("changed")
     with pytest.raises(OSError):

@@ -46,6 +46,7 @@ pub fn load(env: Env<'_>) -> Result<Config> {
         exe,
         cache_dir,
         config_dir: below_home("XDG_CONFIG_HOME", ".config"),
+        data_dir: below_home("XDG_DATA_HOME", ".local/share"),
         dagshub_host: dagshub_host(env)?,
         dagshub_token: text(env, "DAGSHUB_USER_TOKEN").map(Secret::new),
         dagshub_login: login.map(|(user, password)| (user, Secret::new(password))),

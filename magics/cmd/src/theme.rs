@@ -13,7 +13,7 @@ pub const THEMES: &[Theme] = &[
         title: "Data",
         commands: &[
             "mount", "unmount", "mounts", "ls", "tree", "stat", "cat", "head", "show", "diff", "log",
-            "upload", "clone", "login", "logout",
+            "status", "commit", "upload", "clone", "login", "logout",
         ],
     },
     Theme { title: "Images", commands: &["fetch", "verify", "convert"] },
@@ -64,7 +64,12 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
             ],
         },
         "verify" => &["verify photos", "verify photos --remove"],
-        "upload" => &["upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"],
+        "status" => &["status", "status photos"],
+        "commit" => &["commit photos -m 'One more bird'", "commit -m 'Labels' --new-branch labels"],
+        "upload" => &[
+            "upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'",
+            "upload birds --to dagshub://team/photos --new-branch more-birds",
+        ],
         "clone" => &["clone dagshub://team/photos photos-copy --data"],
         "login" => match door {
             Door::Cell => &["login", "login --token={token}"],

@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn every_mistake_is_answered_in_words() {
         let show = "usage: %dds show TARGETS… [--size N] [--max N] [--columns N] [--crop X,Y,W,H] [--flip FLIP] [--out FILE]";
-        let mount = "usage: %dds mount [URL] [DIR] [--via WAY] [--token TOKEN]";
+        let mount = "usage: %dds mount [URL] [DIR] [--via WAY] [--token TOKEN] [--read-only] [--daemon]";
         let clone = "usage: %dds clone URL DIR [--data] [--token TOKEN]";
         for (line, expected) in [
             (

@@ -13,6 +13,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// `$XDG_CONFIG_HOME/dds`.
     pub config_dir: PathBuf,
+    /// `$XDG_DATA_HOME/dds`: what must not be lost, such as files written into mounts.
+    pub data_dir: PathBuf,
     /// `$XDG_RUNTIME_DIR/dds` or a private temporary folder, mode 0700.
     pub runtime_dir: PathBuf,
     /// `DAGSHUB_CLIENT_HOST`, by default `https://dagshub.com`; without a trailing slash.

@@ -26,6 +26,48 @@ pub struct Mount {
     /// Access token (better: DAGSHUB_USER_TOKEN); never printed
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// Refuse every change of the folder
+    #[arg(long)]
+    pub read_only: bool,
+    /// In a shell: go on in the background once the folder can be read; `dds unmount DIR` ends it
+    #[arg(long)]
+    pub daemon: bool,
+}
+
+/// Show what was written into a mounted folder and is not committed yet
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Status {
+    /// The mounted folder, or one inside it; without it, everything that is staged
+    #[arg(default_value = "", hide_default_value = true)]
+    pub dir: String,
+}
+
+/// Commit what was written into a mounted folder, without a clone
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Commit {
+    /// The mounted folder; without it, the only one in which something is staged
+    #[arg(default_value = "", hide_default_value = true)]
+    pub dir: String,
+    /// Commit message (at most 100 characters)
+    #[arg(short, long)]
+    pub message: Option<String>,
+    /// Who keeps the bytes
+    #[arg(long, value_parser = ["auto", "git", "dvc"], default_value = "auto")]
+    pub versioning: String,
+    /// Commit to this branch, not to the mounted one
+    #[arg(long, value_name = "BRANCH", conflicts_with = "new_branch")]
+    pub branch: Option<String>,
+    /// Commit to a new branch of this name
+    #[arg(long, value_name = "BRANCH")]
+    pub new_branch: Option<String>,
+    /// When the branch moved meanwhile: put these changes on top, if they touch other files
+    #[arg(long)]
+    pub rebase: bool,
+    /// Access token (better: DAGSHUB_USER_TOKEN); never printed
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
 }
 
 /// Unmount a folder
@@ -142,7 +184,7 @@ impl Default for Log {
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upload {
-    /// Files of this machine
+    /// Files and folders of this machine; folders with everything below them
     #[arg(required = true)]
     pub files: Vec<String>,
     /// Where to: a folder inside a mount, or URL[@BRANCH][:PATH]
@@ -154,6 +196,12 @@ pub struct Upload {
     /// Who keeps the bytes
     #[arg(long, value_parser = ["auto", "git", "dvc"], default_value = "auto")]
     pub versioning: String,
+    /// Upload to this branch
+    #[arg(long, value_name = "BRANCH", conflicts_with = "new_branch")]
+    pub branch: Option<String>,
+    /// Upload to a new branch of this name, which begins where the other one stands
+    #[arg(long, value_name = "BRANCH")]
+    pub new_branch: Option<String>,
     /// Access token (better: DAGSHUB_USER_TOKEN); never printed
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,

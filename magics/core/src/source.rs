@@ -59,6 +59,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// The branch that is followed; none when a commit or a tag was opened, which never move.
+    fn branch(&self) -> Option<String> {
+        None
+    }
+
     /// Looks whether the branch has moved, and follows it. Says whether it had.
     fn refresh(&self, _cx: &Cx) -> Result<bool> {
         Ok(false)

@@ -26,6 +26,7 @@ mod hash;
 pub mod here;
 mod open;
 mod percent;
+pub mod publish;
 mod remote;
 mod repository;
 mod runtime;

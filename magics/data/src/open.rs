@@ -213,6 +213,10 @@ impl Source for Repo {
         })
     }
 
+    fn branch(&self) -> Option<String> {
+        Repo::branch(self)
+    }
+
     fn refresh(&self, cx: &Cx) -> Result<bool> {
         Repo::refresh(self, cx)
     }

@@ -54,6 +54,9 @@ const GZIP_FROM_BYTES: u16 = 1024;
 pub const FILE_NAME_HEADER: &str = "dds-file-name";
 pub const EXTENSIONS_HEADER: &str = "dds-extensions";
 pub const RECURSIVE_EXTENSION: &str = "recursive-listing";
+/// Uploads may remove files (`removed`), set modes (`executable`, `not_executable`) and name new DVC
+/// folders (`dvc_folders`), in one commit with the files.
+pub const CHANGES_EXTENSION: &str = "changes";
 
 /// How [`serve`] serves.
 #[derive(Clone, Debug)]

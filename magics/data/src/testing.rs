@@ -75,6 +75,7 @@ pub fn config(cache: &Path) -> Config {
         exe: PathBuf::new(),
         cache_dir: cache.to_owned(),
         config_dir: PathBuf::new(),
+        data_dir: PathBuf::new(),
         runtime_dir: PathBuf::new(),
         dagshub_host: "https://dagshub.invalid".into(),
         dagshub_token: None,

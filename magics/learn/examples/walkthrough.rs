@@ -34,6 +34,7 @@ fn main() -> Result<()> {
         exe: PathBuf::new(),
         cache_dir: out.join("cache"),
         config_dir: PathBuf::new(),
+        data_dir: PathBuf::new(),
         runtime_dir: PathBuf::new(),
         dagshub_host: String::new(),
         dagshub_token: None,

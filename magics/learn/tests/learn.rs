@@ -38,6 +38,7 @@ fn engine(cache: &Path, threads: usize) -> Learn {
         exe: PathBuf::new(),
         cache_dir: cache.to_path_buf(),
         config_dir: PathBuf::new(),
+        data_dir: PathBuf::new(),
         runtime_dir: PathBuf::new(),
         dagshub_host: String::new(),
         dagshub_token: None,

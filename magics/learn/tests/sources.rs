@@ -119,6 +119,7 @@ fn engine(dir: &Path, memory: &Arc<Memory>, mounted: bool) -> Learn {
         exe: PathBuf::new(),
         cache_dir: dir.join("cache"),
         config_dir: PathBuf::new(),
+        data_dir: PathBuf::new(),
         runtime_dir: PathBuf::new(),
         dagshub_host: String::new(),
         dagshub_token: None,

@@ -5,15 +5,19 @@
 //! another process group, takes the mount off should this one be killed without a chance.
 
 use crate::block_cache::{BlockCache, CACHE_BYTES};
+use crate::control;
 use crate::fuse::{self, Mounted};
 use crate::mount_point;
-use crate::open::{Opener, Repositories};
+use crate::open::{Opener, Repositories, commit_of};
+use crate::overlay::{AtCommit, Overlay};
 use crate::pool::Pool;
 use crate::protocol::{self, Answer, Command, MAX_PATHS, Request, Role, Spec, Tree, Url, What};
 use crate::reader::Reader;
+use crate::stage::area::{self, About};
 use crate::stats::Counters;
 use crate::superblock::Superblock;
-use dds_core::{Cancel, Config, Cx, Error, Kind, RepoUrl, Result};
+use dds_core::{Cancel, Config, Cx, Error, Kind, RepoUrl, Result, Source};
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -54,6 +58,8 @@ pub fn child_main_with(opener: Arc<dyn Opener>) -> ! {
 
 enum Event {
     Request(Request),
+    /// Of another process, by the socket of the staging area.
+    Asked(Command, mpsc::SyncSender<What>),
     /// A line that is no request.
     Nonsense(Error),
     /// The owner is gone, or a signal came.
@@ -65,7 +71,7 @@ fn run(spec: Spec, opener: Arc<dyn Opener>, stdin: BufReader<std::io::Stdin>) ->
     let cancel = Cancel::default();
     let (events, inbox) = mpsc::sync_channel(16);
     listen(stdin, events.clone(), cancel.clone());
-    if let Err(error) = catch_signals(events, cancel.clone()) {
+    if let Err(error) = catch_signals(events.clone(), cancel.clone()) {
         out.say(0, What::Error(error.into()));
         return 1;
     }
@@ -77,6 +83,7 @@ fn run(spec: Spec, opener: Arc<dyn Opener>, stdin: BufReader<std::io::Stdin>) ->
             return 1;
         }
     };
+    host.hear(events);
     out.say(0, What::Mounted(host.tree()));
     let last = host.serve(&inbox);
     // Readers that still wait for the network end now; then the folder is free at once.
@@ -93,6 +100,10 @@ fn run(spec: Spec, opener: Arc<dyn Opener>, stdin: BufReader<std::io::Stdin>) ->
 /// Everything that one mounted folder consists of.
 struct Host {
     superblock: Arc<Superblock>,
+    overlay: Arc<Overlay>,
+    /// With credentials.
+    url: RepoUrl,
+    about: Option<About>,
     reader: Reader,
     counters: Arc<Counters>,
     mounted: Mounted,
@@ -108,8 +119,19 @@ impl Host {
         let config = Config::from(spec.config);
         let mut cx = Cx::silent("/");
         cx.cancel = cancel;
-        let source = opener.open(&RepoUrl::from(spec.url), &config, &cx)?;
+        let url = RepoUrl::from(spec.url);
+        let source = opener.open(&url, &config, &cx)?;
         let superblock = Arc::new(Superblock::load(source, SystemTime::now(), &cx)?);
+        let about = spec.branch.map(|branch| About { url: url.plain(), branch, dir: spec.dir.clone() });
+        let overlay = match &about {
+            None => Overlay::read_only(superblock.clone(), cx.clone()),
+            Some(about) => {
+                let (stage, changes) = area::take(&area::home(&config.data_dir), about)?;
+                let at_commit = revisions(opener.clone(), url.clone(), config.clone(), cx.clone());
+                Overlay::new(superblock.clone(), stage, changes, &at_commit, cx.clone())
+            }
+        };
+        let overlay = Arc::new(overlay);
         let counters = Arc::new(Counters::default());
         let noted = AtomicUsize::new(0);
         let notes = out.clone();
@@ -133,13 +155,45 @@ impl Host {
                 format!("no watcher: should dds __mount be killed, the folder needs umount -l: {error}");
             out.say(0, What::Note(text));
         }
-        let mounted = fuse::mount(superblock.clone(), reader.clone(), &spec.dir)?;
-        Ok(Self { superblock, reader, counters, mounted, watcher: watcher.ok(), opener, config, cx, out })
+        let mounted = fuse::mount(overlay.clone(), reader.clone(), &spec.dir)?;
+        let watcher = watcher.ok();
+        Ok(Self {
+            superblock,
+            overlay,
+            url,
+            about,
+            reader,
+            counters,
+            mounted,
+            watcher,
+            opener,
+            config,
+            cx,
+            out,
+        })
+    }
+
+    /// Answers other processes by the socket of the staging area.
+    fn hear(&self, events: mpsc::SyncSender<Event>) {
+        let Some(stage) = self.overlay.stage() else { return };
+        let heard = control::listen(stage.dir(), move |command| {
+            let (sender, answer) = mpsc::sync_channel(1);
+            let asked = events.send(Event::Asked(command, sender)).ok().and_then(|()| answer.recv().ok());
+            asked.unwrap_or_else(|| {
+                What::Error(Error::new(Kind::Unavailable, "the mount process is ending").into())
+            })
+        });
+        if let Err(error) = heard {
+            let text = format!("commands of other processes do not reach this mount: {error}");
+            self.out.say(0, What::Note(text));
+        }
     }
 
     fn tree(&self) -> Tree {
         let (files, bytes) = self.superblock.totals();
-        Tree { id: self.superblock.source().id(), files, bytes }
+        let stage = self.overlay.stage().map(|stage| stage.dir().to_owned());
+        let staged = self.overlay.staged().0.len();
+        Tree { id: self.superblock.source().id(), files, bytes, stage, staged }
     }
 
     /// Answers requests until the end; gives the id of the request that asked for it, or 0.
@@ -152,6 +206,10 @@ impl Host {
                     }
                     let what = self.perform(command).unwrap_or_else(|error| What::Error(error.into()));
                     self.out.say(id, what);
+                }
+                Ok(Event::Asked(command, answer)) => {
+                    let what = self.perform_for_other(command).unwrap_or_else(|e| What::Error(e.into()));
+                    let _ = answer.send(what);
                 }
                 Ok(Event::Nonsense(error)) => self.out.say(0, What::Note(error.message)),
                 Ok(Event::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return 0,
@@ -172,15 +230,63 @@ impl Host {
                 stats: self.counters.stats(self.superblock.totals()),
                 streamed: self.counters.streamed.take_changed(MAX_PATHS),
             }),
+            Command::Staged {} => self.staged(),
+            Command::Settle { commit, branch, until } => self.settle(&commit, branch, until),
             Command::Unmount {} => Ok(What::Unmounted {}),
         }
     }
 
+    /// Another process may ask for what is staged and say that it is committed; the owner is told then.
+    fn perform_for_other(&mut self, command: Command) -> Result<What> {
+        match command {
+            Command::Staged {} => self.staged(),
+            Command::Settle { commit, branch, until } => {
+                let done = self.settle(&commit, branch, until)?;
+                self.out.say(0, What::Moved(self.tree()));
+                Ok(done)
+            }
+            _ => Err(Error::usage("only the owner of a mount can ask for that")),
+        }
+    }
+
     fn refresh(&mut self, url: Url) -> Result<What> {
-        let source = self.opener.open(&RepoUrl::from(url), &self.config, &self.cx)?;
+        self.show(RepoUrl::from(url), None)?;
+        Ok(What::Refreshed(self.tree()))
+    }
+
+    fn show(&mut self, url: RepoUrl, until: Option<u64>) -> Result<()> {
+        let source = self.opener.open(&url, &self.config, &self.cx)?;
         let changes = self.superblock.refresh(source, SystemTime::now(), &self.cx)?;
+        let settled = self.overlay.settle(until);
+        self.url = url;
         self.reader.tree_changed();
-        self.mounted.invalidate(&changes);
+        self.mounted.invalidate(&changes, &settled);
+        Ok(())
+    }
+
+    fn staged(&self) -> Result<What> {
+        let (Some(stage), Some(about)) = (self.overlay.stage(), &self.about) else {
+            return Err(Error::usage("the mount is read-only, so nothing is staged"));
+        };
+        let (found, until) = self.overlay.staged();
+        let list = stage.dir().join("staged.jsonl");
+        let mut lines = Vec::new();
+        for staged in &found {
+            serde_json::to_writer(&mut lines, staged).map_err(|e| Error::internal(e.to_string()))?;
+            lines.push(b'\n');
+        }
+        std::fs::write(&list, lines).map_err(|e| Error::io(&list, &e))?;
+        let commit = commit_of(&self.superblock.source().id()).unwrap_or_default().to_owned();
+        let (url, branch) = (without_credentials(self.url.at(&about.branch)).into(), about.branch.clone());
+        Ok(What::Staged { url, branch, commit, count: found.len(), until, list })
+    }
+
+    fn settle(&mut self, commit: &str, branch: String, until: u64) -> Result<What> {
+        self.show(self.url.at(commit), Some(until))?;
+        if let (Some(stage), Some(about)) = (self.overlay.stage(), &mut self.about) {
+            about.branch = branch;
+            area::write_about(stage.dir(), about)?;
+        }
         Ok(What::Refreshed(self.tree()))
     }
 
@@ -191,6 +297,27 @@ impl Host {
         }
         let _ = watcher.wait();
     }
+}
+
+/// Opens the repository at earlier commits.
+fn revisions(opener: Arc<dyn Opener>, url: RepoUrl, config: Config, cx: Cx) -> AtCommit {
+    let known: Mutex<HashMap<String, Arc<dyn Source>>> = Mutex::default();
+    Box::new(move |commit| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = known.get(commit) {
+            return Ok(source.clone());
+        }
+        let source = opener.open(&url.at(commit), &config, &cx)?;
+        known.insert(commit.to_owned(), source.clone());
+        Ok(source)
+    })
+}
+
+fn without_credentials(mut url: RepoUrl) -> RepoUrl {
+    if let RepoUrl::Hub { credentials, .. } | RepoUrl::Git { credentials, .. } = &mut url {
+        *credentials = None;
+    }
+    url
 }
 
 /// Stdout, one line at a time from any thread. A closed one is not an error: then stdin is closed

@@ -47,6 +47,10 @@ impl Source for Counted {
         self.inner.origin()
     }
 
+    fn branch(&self) -> Option<String> {
+        self.inner.branch()
+    }
+
     fn refresh(&self, cx: &Cx) -> Result<bool> {
         let moved = self.inner.refresh(cx)?;
         self.mount.follow(cx)?;

@@ -94,7 +94,7 @@ impl Mounts {
             outcome = outcome.and(source.refresh(cx).map(drop));
         }
         for mount in self.table.mounts() {
-            if same_repository(&mount.url, &url) && mount.is_alive() {
+            if same_repository(&mount.url(), &url) && mount.is_alive() {
                 let refreshed = mount.follow(cx);
                 outcome = outcome.and(refreshed.map_err(|e| e.context(mount.named.display())));
             }
@@ -113,7 +113,7 @@ impl Mounts {
         }
     }
 
-    fn find(&self, dir: &Path) -> Result<Arc<Mount>> {
+    pub(crate) fn find(&self, dir: &Path) -> Result<Arc<Mount>> {
         self.table.at(dir).ok_or_else(|| {
             let known = self.table.mounts();
             let hint = match known.first() {
@@ -183,10 +183,14 @@ impl Mounts {
         cx: &Cx,
     ) -> Result<Arc<Mount>> {
         let (streamed, problems) = (Arc::new(Streamed::default()), Arc::new(Problems::default()));
+        let moved: Arc<Mutex<Option<Tree>>> = Arc::default();
+        let by_fuse = |target: &Target| {
+            self.by_fuse(&url, &config, &*source, target, r.read_only, (&problems, &moved), cx)
+        };
         let by_fuse = match r.via.as_str() {
             "copy" => None,
-            "fuse" => Some(self.by_fuse(&url, &config, &*source, target, &problems, cx)?),
-            "auto" | "" => match self.by_fuse(&url, &config, &*source, target, &problems, cx) {
+            "fuse" => Some(by_fuse(target)?),
+            "auto" | "" => match by_fuse(target) {
                 Ok(made) => Some(made),
                 Err(error) if error.kind == Kind::Unavailable => {
                     let note = format!("{}; the files are copied instead", error.message);
@@ -200,40 +204,47 @@ impl Mounts {
                     .hint("write --via auto, --via fuse or --via copy"));
             }
         };
-        let (way, files, bytes) = match by_fuse {
-            Some((process, tree)) => (Way::Fuse(process), tree.files, tree.bytes),
+        let (way, files, bytes, stage) = match by_fuse {
+            Some((process, tree)) => (Way::Fuse(process), tree.files, tree.bytes, tree.stage),
             None => {
                 let plan = Plan::new(&*source, cx)?;
                 let copies = Copies::fill(&plan, &*source, &target.dir, &streamed, cx)?;
-                (Way::Copy(copies), plan.files(), plan.bytes)
+                (Way::Copy(copies), plan.files(), plan.bytes, None)
             }
         };
         Ok(Arc::new(Mount {
             dir: target.dir.clone(),
             named,
-            url,
             config,
             way,
+            stage,
+            moved,
             made: target.made.clone(),
             streamed,
             problems,
             following: Mutex::default(),
-            state: RwLock::new(State { shown: source.id(), source, files, bytes }),
+            state: RwLock::new(State { url, shown: source.id(), source, files, bytes }),
         }))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of one mount, used here only")]
     fn by_fuse(
         &self,
         url: &RepoUrl,
         config: &Config,
         source: &dyn Source,
         target: &Target,
-        problems: &Arc<Problems>,
+        read_only: bool,
+        (problems, moved): (&Arc<Problems>, &Arc<Mutex<Option<Tree>>>),
         cx: &Cx,
     ) -> Result<(MountProcess, Tree)> {
         fuse::probe()?;
-        let spec =
-            Spec { url: pinned(url, source).into(), dir: target.dir.clone(), config: Settings::from(config) };
+        let spec = Spec {
+            url: pinned(url, source).into(),
+            dir: target.dir.clone(),
+            branch: source.branch().filter(|_| !read_only && !is_plain_git(url)),
+            config: Settings::from(config),
+        };
         let (problems, sink, dir) = (problems.clone(), self.sink.clone(), target.dir.clone());
         let notice: Notice = Arc::new(move |text| {
             let text = dds_core::mime::printable(text);
@@ -243,11 +254,12 @@ impl Mounts {
                 sink.note(&format!("{}: {text}", dir.display()));
             }
         });
-        let gone = target.dir.clone();
+        let (gone, moved) = (target.dir.clone(), moved.clone());
         MountProcess::start(
             &config.exe,
             spec,
             notice,
+            Arc::new(move |tree| *lock(&moved) = Some(tree)),
             move || tracing::debug!(dir = %gone.display(), "the mount process has ended"),
             cx,
         )
@@ -272,6 +284,10 @@ impl Resolver for Mounts {
 
 impl MountEngine for Mounts {
     fn mount(&self, r: &rq::Mount, cx: &Cx) -> Result<Outcome> {
+        if r.daemon {
+            return Err(Error::usage("--daemon is for a shell: a mount of a notebook goes on by itself")
+                .hint("leave --daemon out"));
+        }
         let mount = self.mount_on(r, cx)?;
         let (files, bytes) = {
             let state = mount.state.read().unwrap_or_else(PoisonError::into_inner);
@@ -279,21 +295,33 @@ impl MountEngine for Mounts {
         };
         let (dir, id, way) = (mount.named.display().to_string(), mount.id(), mount.way.name());
         let how = match mount.way {
-            Way::Fuse(_) => "streamed when read",
+            Way::Fuse(_) if mount.stage.is_some() => "streamed when read",
+            Way::Fuse(_) if r.read_only => "streamed when read, read-only",
+            Way::Fuse(_) if is_plain_git(&mount.url()) => {
+                "streamed when read, read-only: a plain Git repository takes no commits from here"
+            }
+            Way::Fuse(_) => "streamed when read, read-only: a commit was asked for, not a branch",
             Way::Copy(_) => "verified copies",
         };
-        let summary = format!(
+        let staged = self.staged_count(&mount);
+        let mut summary = format!(
             "mounted {dir}: {}, {} of {} ({how})",
             count_text(files, "file"),
             size_text(bytes),
             short(&id)
         );
+        if staged > 0 {
+            let what = count_text(staged as u64, "change");
+            summary.push_str(&format!("; {what} of an earlier mount not committed yet: dds status {dir}"));
+        }
         let value = json!({
             "dir": dir,
-            "url": mount.url.to_string(),
+            "url": mount.url().to_string(),
             "id": id,
             "commit": commit_of(&id),
             "way": way,
+            "read_only": mount.stage.is_none(),
+            "staged": staged,
             "files": files,
             "bytes": bytes,
         });
@@ -312,6 +340,7 @@ impl MountEngine for Mounts {
             }
             Err(error) => return Err(error),
         };
+        let left = self.left_behind(&mount);
         let outcome = mount.end()?;
         self.table.remove(&mount);
         let shown = mount.named.display().to_string();
@@ -325,8 +354,20 @@ impl MountEngine for Mounts {
             summary.push_str(&format!(", {} kept that you changed", count_text(kept.len() as u64, "file")));
             detail = kept.join("\n");
         }
-        let value = json!({"dir": shown, "removed": outcome.removed, "kept": kept});
+        let staged = left.as_ref().map_or(0, |left| left.count);
+        if let Some(left) = left {
+            summary.push_str(&format!("; {left}"));
+        }
+        let value = json!({"dir": shown, "removed": outcome.removed, "kept": kept, "staged": staged});
         Ok(Outcome::new(summary, value).detail(detail))
+    }
+
+    fn status(&self, r: &rq::Status, cx: &Cx) -> Result<Outcome> {
+        self.show_status(r, cx)
+    }
+
+    fn commit(&self, r: &rq::Commit, cx: &Cx) -> Result<Outcome> {
+        self.commit_staged(r, cx)
     }
 
     fn mounts(&self, _: &rq::Mounts, _: &Cx) -> Result<Outcome> {
@@ -353,7 +394,7 @@ impl MountEngine for Mounts {
             let stats = stats.unwrap_or_default();
             values.push(json!({
                 "dir": dir,
-                "url": mount.url.to_string(),
+                "url": mount.url().to_string(),
                 "id": id,
                 "commit": commit_of(&id),
                 "way": mount.way.name(),
@@ -389,7 +430,11 @@ pub fn foreground(
     while !cx.cancel.is_cancelled() && mount.is_alive() {
         std::thread::sleep(FOREGROUND_POLL);
     }
+    let left = mounts.left_behind(&mount);
     let kept = mount.end()?.kept;
+    if let Some(left) = left {
+        cx.sink.note(&left.to_string());
+    }
     mounts.table.remove(&mount);
     if !kept.is_empty() {
         let files: Vec<String> = kept.iter().map(ToString::to_string).collect();
@@ -402,8 +447,13 @@ pub fn foreground(
     Ok(())
 }
 
+/// A repository on another machine of which only `git` is spoken: nothing could be committed to it.
+fn is_plain_git(url: &RepoUrl) -> bool {
+    matches!(url, RepoUrl::Git { .. })
+}
+
 /// Local repositories are named relative to the current folder, which the mount process does not share.
-fn absolute(url: RepoUrl, cx: &Cx) -> RepoUrl {
+pub(crate) fn absolute(url: RepoUrl, cx: &Cx) -> RepoUrl {
     match url {
         RepoUrl::Local { path, rev } => RepoUrl::Local { path: cx.absolute(path), rev },
         url => url,

@@ -1,20 +1,26 @@
-//! The FUSE session: the kernel's requests on one side, [`Superblock`] and [`Reader`] on the other.
+//! The FUSE session: the kernel's requests on one side, [`Overlay`] and [`Reader`] on the other.
 //!
-//! Read-only: every request that would write is answered with `EROFS`. Threads that answer the
-//! kernel never wait for the network when a listing told all sizes; reads that must wait go to the
-//! reader's pool. Links do not exist here.
+//! Threads that answer the kernel never wait for the network when a listing told all sizes; reads that
+//! must wait, and the first change of a file of the repository, go to the reader's pool. What changes
+//! the tree is answered in `write`. Links do not exist here.
+
+mod open_file;
+mod write;
 
 use crate::inode::{Ino, Inode, ROOT};
-use crate::reader::{Handle, Reader};
-use crate::superblock::{Changes, Superblock};
+use crate::overlay::{Item, Listing, Overlay};
+use crate::reader::Reader;
+use crate::superblock::Changes;
 use dds_core::{Error, Kind, Result};
 use fuser::{
-    AccessFlags, BackgroundSession, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, MountOption, Notifier,
-    OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, Session, TimeOrNow, WriteFlags,
+    AccessFlags, BackgroundSession, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType,
+    Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, MountOption,
+    Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, Session, TimeOrNow,
+    WriteFlags,
 };
+use open_file::Opened;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -39,23 +45,25 @@ pub struct Mounted {
     notifier: Notifier,
 }
 
-/// Mounts `superblock` on `dir`, an existing empty folder.
+/// Mounts `overlay` on `dir`, an existing empty folder.
 ///
 /// Errors: `Unavailable` when this machine does not let us mount.
-pub fn mount(superblock: Arc<Superblock>, reader: Reader, dir: &Path) -> Result<Mounted> {
+pub fn mount(overlay: Arc<Overlay>, reader: Reader, dir: &Path) -> Result<Mounted> {
     let notify = Arc::new(OnceLock::new());
-    let fs = Fs {
+    let writable = overlay.stage().is_some();
+    let fs = Fs(Arc::new(Inner {
         notify: notify.clone(),
-        superblock,
+        overlay,
         reader,
         owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         files: Mutex::default(),
         dirs: Mutex::default(),
         next: AtomicU64::new(1),
-    };
+    }));
     let mut config = fuser::Config::default();
     config.mount_options = vec![
-        MountOption::RO,
+        // The kernel itself refuses to write then.
+        if writable { MountOption::RW } else { MountOption::RO },
         MountOption::NoSuid,
         MountOption::NoDev,
         MountOption::NoAtime,
@@ -92,8 +100,8 @@ fn unavailable(dir: &Path, error: &std::io::Error) -> Error {
 
 impl Mounted {
     /// Tells the kernel what a refresh changed, so that names and attributes are asked anew.
-    pub fn invalidate(&self, changes: &Changes) {
-        for (parent, name) in &changes.stale {
+    pub fn invalidate(&self, changes: &Changes, settled: &[(Ino, String)]) {
+        for (parent, name) in changes.stale.iter().chain(settled) {
             // Fails when the kernel never knew the name, which is as good.
             let _ = self.notifier.inval_entry(INodeNo(*parent), OsStr::new(name));
         }
@@ -108,31 +116,62 @@ impl Mounted {
     }
 }
 
-struct Fs {
+/// Cheap to clone, so that work of a request can go on in the pool.
+#[derive(Clone)]
+struct Fs(Arc<Inner>);
+
+struct Inner {
     /// Set once the session stands.
     notify: Arc<OnceLock<Notifier>>,
-    superblock: Arc<Superblock>,
+    overlay: Arc<Overlay>,
     reader: Reader,
     owner: (u32, u32),
-    files: Mutex<HashMap<u64, Arc<Handle>>>,
-    /// Listings as they were when the folder was opened, so that a refresh does not shift them.
-    dirs: Mutex<HashMap<u64, Arc<Vec<Ino>>>>,
+    files: Mutex<HashMap<u64, Arc<Opened>>>,
+    /// Listings as they were when the folder was opened, so that a change does not shift them.
+    dirs: Mutex<HashMap<u64, Listing>>,
     next: AtomicU64,
 }
 
-impl Fs {
-    fn attr(&self, inode: &Inode) -> Result<FileAttr> {
-        let (size, kind, perm, nlink) = match inode {
-            Inode::Dir(_) => (0, FileType::Directory, 0o555, 2),
-            Inode::File(file) => (file.size(self.reader.cx())?, FileType::RegularFile, 0o444, 1),
+impl std::ops::Deref for Fs {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Inner {
+    fn attr(&self, item: &Item) -> Result<FileAttr> {
+        let writable = self.overlay.stage().is_some();
+        let (file, folder) = if writable { (0o644, 0o755) } else { (0o444, 0o555) };
+        let (ino, node) = match item {
+            Item::Base(Inode::Dir(dir)) => {
+                return Ok(self.attr_with(dir.ino, 0, FileType::Directory, folder, dir.modified));
+            }
+            Item::Base(Inode::File(base)) => {
+                let size = base.size(self.reader.cx())?;
+                return Ok(self.attr_with(base.ino, size, FileType::RegularFile, file, base.modified));
+            }
+            Item::Node(node) => (node.ino, node),
         };
-        Ok(self.attr_with(inode, size, kind, perm, nlink))
+        let perm = if node.change.executable() == Some(true) { file | 0o111 } else { file };
+        if node.change.is_dir() {
+            return Ok(self.attr_with(ino, 0, FileType::Directory, folder, node.modified));
+        }
+        if let Some(meta) = self.overlay.metadata(node) {
+            let modified = meta.modified().unwrap_or(node.modified);
+            return Ok(self.attr_with(ino, meta.len(), FileType::RegularFile, perm, modified));
+        }
+        let base = node.base.as_ref().ok_or_else(|| {
+            Error::new(Kind::Unreachable, "the revision from which the file was renamed cannot be read")
+        })?;
+        let size = base.size(self.reader.cx())?;
+        Ok(self.attr_with(ino, size, FileType::RegularFile, perm, base.modified))
     }
 
-    fn attr_with(&self, inode: &Inode, size: u64, kind: FileType, perm: u16, nlink: u32) -> FileAttr {
-        let time: SystemTime = inode.modified();
+    fn attr_with(&self, ino: Ino, size: u64, kind: FileType, perm: u16, time: SystemTime) -> FileAttr {
         FileAttr {
-            ino: INodeNo(inode.ino()),
+            ino: INodeNo(ino),
             size,
             blocks: size.div_ceil(512),
             atime: time,
@@ -141,7 +180,7 @@ impl Fs {
             crtime: time,
             kind,
             perm,
-            nlink,
+            nlink: if kind == FileType::Directory { 2 } else { 1 },
             uid: self.owner.0,
             gid: self.owner.1,
             rdev: 0,
@@ -150,7 +189,18 @@ impl Fs {
         }
     }
 
-    fn handle(&self, fh: FileHandle) -> Option<Arc<Handle>> {
+    /// The attributes of a number: of what is in the tree, else of a file that is still open.
+    fn attr_of(&self, ino: Ino) -> std::result::Result<FileAttr, Errno> {
+        if let Some(item) = self.overlay.item(ino) {
+            return self.attr(&item).map_err(|e| errno(&e));
+        }
+        let open = lock(&self.files).values().find(|open| open.ino == ino).cloned();
+        let meta = open.and_then(|open| open.own()?.file.metadata().ok()).ok_or(Errno::ESTALE)?;
+        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(FileAttr { nlink: 0, ..self.attr_with(ino, meta.len(), FileType::RegularFile, 0o644, modified) })
+    }
+
+    fn handle(&self, fh: FileHandle) -> Option<Arc<Opened>> {
         lock(&self.files).get(&fh.0).cloned()
     }
 
@@ -159,20 +209,22 @@ impl Fs {
     }
 
     /// `.`, `..` and the entries from `offset` on, until `add` says that the answer is full.
-    fn walk(&self, ino: Ino, fh: FileHandle, offset: u64, mut add: impl FnMut(&Inode, u64, &str) -> bool) {
+    fn walk(&self, ino: Ino, fh: FileHandle, offset: u64, mut add: impl FnMut(&Item, u64, &str) -> bool) {
         let Some(listing) = lock(&self.dirs).get(&fh.0).cloned() else { return };
-        let Some(dir) = self.superblock.inode(ino) else { return };
-        let parent = self.superblock.inode(dir.parent()).unwrap_or_else(|| dir.clone());
+        let Some(dir) = self.overlay.item(ino) else { return };
+        let parent = self.overlay.parent(ino).unwrap_or_else(|| dir.clone());
         let dots = [(&dir, "."), (&parent, "..")];
-        for (at, (inode, name)) in dots.into_iter().enumerate().skip(usize::try_from(offset).unwrap_or(2)) {
-            if add(inode, at as u64 + 1, name) {
+        for (at, (item, name)) in dots.into_iter().enumerate().skip(usize::try_from(offset).unwrap_or(2)) {
+            if add(item, at as u64 + 1, name) {
                 return;
             }
         }
         let start = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
-        for (at, ino) in listing.iter().enumerate().skip(start) {
-            let Some(inode) = self.superblock.inode(*ino) else { continue };
-            if add(&inode, at as u64 + 3, inode.name()) {
+        for at in start..listing.len() {
+            // As it is now: what was renamed since must not come back in the kernel's memory of names.
+            let Some(name) = listing.name(at, self.overlay.base()) else { continue };
+            let Some(item) = self.overlay.lookup(ino, &name) else { continue };
+            if add(&item, at as u64 + 3, &name) {
                 return;
             }
         }
@@ -195,7 +247,7 @@ fn errno(error: &Error) -> Errno {
 impl Filesystem for Fs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
-        if self.superblock.sizes_known() {
+        if self.overlay.base().sizes_known() {
             // Names with attributes in one answer; where sizes must be asked one by one, only names.
             let plus = InitFlags::FUSE_DO_READDIRPLUS | InitFlags::FUSE_READDIRPLUS_AUTO;
             let _ = config.add_capabilities(plus);
@@ -205,35 +257,34 @@ impl Filesystem for Fs {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let Some(inode) = name.to_str().and_then(|name| self.superblock.lookup(parent.0, name)) else {
+        let Some(item) = name.to_str().and_then(|name| self.overlay.lookup(parent.0, name)) else {
             return reply.error(Errno::ENOENT);
         };
-        match self.attr(&inode) {
+        match self.attr(&item) {
             Ok(attr) => reply.entry(&TTL, &attr, Generation(0)),
             Err(error) => reply.error(errno(&error)),
         }
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        let Some(inode) = self.superblock.inode(ino.0) else { return reply.error(Errno::ESTALE) };
-        match self.attr(&inode) {
+        match self.attr_of(ino.0) {
             Ok(attr) => reply.attr(&TTL, &attr),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(error),
         }
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        if flags.acc_mode() != OpenAccMode::O_RDONLY {
+        let (reads, writes) = match flags.acc_mode() {
+            OpenAccMode::O_RDONLY => (true, false),
+            OpenAccMode::O_WRONLY => (false, true),
+            OpenAccMode::O_RDWR => (true, true),
+        };
+        if writes && self.overlay.stage().is_none() {
             return reply.error(Errno::EROFS);
         }
-        let Some(file) = self.superblock.file(ino.0) else { return reply.error(Errno::ESTALE) };
-        match self.reader.open(file) {
-            Ok(handle) => {
-                let fh = self.new_handle();
-                lock(&self.files).insert(fh, Arc::new(handle));
-                reply.opened(FileHandle(fh), FopenFlags::FOPEN_KEEP_CACHE);
-            }
-            Err(error) => reply.error(errno(&error)),
+        match self.open_item(ino.0, reads, writes) {
+            Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::FOPEN_KEEP_CACHE),
+            Err(error) => reply.error(error),
         }
     }
 
@@ -248,7 +299,14 @@ impl Filesystem for Fs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let Some(handle) = self.handle(fh) else { return reply.error(Errno::EBADF) };
+        let Some(open) = self.handle(fh) else { return reply.error(Errno::EBADF) };
+        if let Some(own) = open.own() {
+            return match open_file::read_at(&own.file, offset, size) {
+                Ok(bytes) => reply.data(&bytes),
+                Err(error) => reply.error(error.into()),
+            };
+        }
+        let Some(handle) = open.base.clone() else { return reply.error(Errno::EBADF) };
         if let Some(bytes) = self.reader.peek(&handle, offset, size) {
             return reply.data(&bytes);
         }
@@ -277,26 +335,24 @@ impl Filesystem for Fs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        if let Some(handle) = lock(&self.files).remove(&fh.0) {
-            self.reader.close(&handle);
+        let open = lock(&self.files).remove(&fh.0);
+        if let Some(open) = open {
+            self.close(&open);
         }
         reply.ok();
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let Some(children) = self.superblock.children(ino.0) else { return reply.error(Errno::ENOTDIR) };
+        let Some(children) = self.overlay.children(ino.0) else { return reply.error(Errno::ENOTDIR) };
         let fh = self.new_handle();
         lock(&self.dirs).insert(fh, children);
         reply.opened(FileHandle(fh), FopenFlags::empty());
     }
 
     fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        self.walk(ino.0, fh, offset, |inode, next, name| {
-            let kind = match inode {
-                Inode::Dir(_) => FileType::Directory,
-                Inode::File(_) => FileType::RegularFile,
-            };
-            reply.add(INodeNo(inode.ino()), next, kind, name)
+        self.walk(ino.0, fh, offset, |item, next, name| {
+            let kind = if item.is_dir() { FileType::Directory } else { FileType::RegularFile };
+            reply.add(INodeNo(item.ino()), next, kind, name)
         });
         reply.ok();
     }
@@ -310,8 +366,8 @@ impl Filesystem for Fs {
         mut reply: ReplyDirectoryPlus,
     ) {
         let mut failed = None;
-        self.walk(ino.0, fh, offset, |inode, next, name| match self.attr(inode) {
-            Ok(attr) => reply.add(INodeNo(inode.ino()), next, name, &TTL, &attr, Generation(0)),
+        self.walk(ino.0, fh, offset, |item, next, name| match self.attr(item) {
+            Ok(attr) => reply.add(INodeNo(item.ino()), next, name, &TTL, &attr, Generation(0)),
             Err(error) => {
                 failed = Some(error);
                 true
@@ -336,14 +392,20 @@ impl Filesystem for Fs {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let (files, bytes) = self.superblock.totals();
-        let blocks = bytes.div_ceil(u64::from(BLOCK_SIZE));
+        let (files, bytes) = self.overlay.base().totals();
+        // Free is what the disk of the staging area has.
+        let stage = self.overlay.stage().and_then(|stage| rustix::fs::statvfs(stage.dir()).ok());
+        let free = stage
+            .as_ref()
+            .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / u64::from(BLOCK_SIZE));
+        let blocks = bytes.div_ceil(u64::from(BLOCK_SIZE)).saturating_add(free);
+        let nodes = stage.map_or(0, |disk| disk.f_favail);
         reply.statfs(
             blocks,
-            0,
-            0,
-            files,
-            0,
+            free,
+            free,
+            files.saturating_add(nodes),
+            nodes,
             BLOCK_SIZE,
             dds_core::repo_path::MAX_NAME_BYTES as u32,
             BLOCK_SIZE,
@@ -364,8 +426,8 @@ impl Filesystem for Fs {
         reply.error(Errno::ENOSYS);
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply.error(Errno::ENOSYS);
+    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.sync(fh, reply);
     }
 
     fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -428,109 +490,152 @@ impl Filesystem for Fs {
         reply.error(Errno::EINVAL);
     }
 
-    // The kernel refuses these itself on a read-only mount; a remount with `rw` brings them here.
-
     fn write(
         &self,
         _req: &Request,
         _ino: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _data: &[u8],
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
         _write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        reply.error(Errno::EROFS);
+        self.write_at(fh, offset, data, reply);
     }
 
     fn setattr(
         &self,
         _req: &Request,
-        _ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
-        _size: Option<u64>,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
         _atime: Option<TimeOrNow>,
-        _mtime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        reply.error(Errno::EROFS);
+        let wanted = write::Wanted { mode, owner: (uid, gid), size, mtime };
+        self.set_attributes(ino.0, wanted, fh, reply);
     }
 
     fn create(
         &self,
         _req: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(Errno::EROFS);
+        match self.create_file(parent.0, name, mode & !umask) {
+            Ok((attr, fh)) => {
+                reply.created(&TTL, &attr, Generation(0), FileHandle(fh), FopenFlags::FOPEN_KEEP_CACHE);
+            }
+            Err(error) => reply.error(error),
+        }
     }
 
     fn mknod(
         &self,
         _req: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        reply.error(Errno::EROFS);
+        match self.make_node(parent.0, name, mode, umask) {
+            Ok(attr) => reply.entry(&TTL, &attr, Generation(0)),
+            Err(error) => reply.error(error),
+        }
     }
 
     fn mkdir(
         &self,
         _req: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
+        parent: INodeNo,
+        name: &OsStr,
         _mode: u32,
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        reply.error(Errno::EROFS);
+        match self.make_folder(parent.0, name) {
+            Ok(attr) => reply.entry(&TTL, &attr, Generation(0)),
+            Err(error) => reply.error(error),
+        }
     }
 
-    fn unlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        write::answer(self.overlay.unlink(parent.0, name), reply);
     }
 
-    fn rmdir(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        write::answer(self.overlay.rmdir(parent.0, name), reply);
     }
 
     fn symlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
-        reply.error(Errno::EROFS);
+        reply.error(Errno::EPERM);
     }
 
     fn link(&self, _req: &Request, _ino: INodeNo, _parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
-        reply.error(Errno::EROFS);
+        reply.error(Errno::EPERM);
     }
 
     fn rename(
         &self,
         _req: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _newparent: INodeNo,
-        _newname: &OsStr,
-        _flags: RenameFlags,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        reply.error(Errno::EROFS);
+        if flags.intersects(RenameFlags::RENAME_EXCHANGE | RenameFlags::RENAME_WHITEOUT) {
+            return reply.error(Errno::EINVAL);
+        }
+        let replace = !flags.contains(RenameFlags::RENAME_NOREPLACE);
+        write::answer(self.overlay.rename(parent.0, name, newparent.0, newname, replace), reply);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        _fh_in: FileHandle,
+        _offset_in: u64,
+        _ino_out: INodeNo,
+        _fh_out: FileHandle,
+        _offset_out: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::ENOSYS);
     }
 
     fn setxattr(
@@ -543,11 +648,11 @@ impl Filesystem for Fs {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        reply.error(Errno::EROFS);
+        reply.error(Errno::ENOSYS);
     }
 
     fn removexattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+        reply.error(Errno::ENOSYS);
     }
 }
 

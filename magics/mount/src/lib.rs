@@ -11,6 +11,7 @@
 
 pub mod block_cache;
 pub mod child;
+pub mod control;
 pub mod copies;
 mod counted;
 pub mod engine;
@@ -18,11 +19,14 @@ pub mod fuse;
 pub mod inode;
 pub mod mount_point;
 pub mod open;
+pub mod overlay;
 pub mod pool;
 pub mod prefetch;
 pub mod process;
 pub mod protocol;
 pub mod reader;
+pub mod stage;
+pub mod staging;
 pub mod stats;
 pub mod superblock;
 pub mod table;

@@ -23,6 +23,12 @@ const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// Answers that may wait for somebody to read them.
 const MAX_ANSWERS: usize = 16;
 
+/// Puts this process out of the reach of the terminal that it was started in.
+pub fn leave_terminal() {
+    // Fails only where it is out of reach already.
+    let _ = rustix::process::setsid();
+}
+
 /// A running `dds __mount`. Dropping it unmounts.
 pub struct MountProcess {
     pid: u32,
@@ -46,13 +52,14 @@ struct Ending {
 
 impl MountProcess {
     /// Starts the process and waits until the folder is mounted. `notice` hears what the user should
-    /// know for as long as it runs; `gone` is called once when it has ended, however that came.
+    /// know for as long as it runs; `moved` that another process had changes committed; `gone` is called once when it has ended, however that came.
     ///
     /// Errors: those of opening the repository; `Unavailable` where FUSE does not work; `Interrupted`.
     pub fn start(
         exe: &Path,
         spec: Spec,
         notice: Notice,
+        moved: Arc<dyn Fn(Tree) + Send + Sync>,
         gone: impl FnOnce() + Send + 'static,
         cx: &Cx,
     ) -> Result<(Self, Tree)> {
@@ -74,7 +81,7 @@ impl MountProcess {
         let (sender, answers) = mpsc::sync_channel(MAX_ANSWERS);
         let (ends, point) = (ending.clone(), dir.clone());
         std::thread::spawn(move || {
-            forward(stdout, &sender, &notice);
+            forward(stdout, &sender, &notice, &*moved);
             drop(sender);
             attend(child, &point);
             ends.set();
@@ -200,11 +207,17 @@ impl Drop for MountProcess {
 }
 
 /// Passes answers on until the process closes its side.
-fn forward(stdout: ChildStdout, answers: &mpsc::SyncSender<Answer>, notice: &Notice) {
+fn forward(
+    stdout: ChildStdout,
+    answers: &mpsc::SyncSender<Answer>,
+    notice: &Notice,
+    moved: &(dyn Fn(Tree) + Send + Sync),
+) {
     let mut stdout = BufReader::new(stdout);
     loop {
         match protocol::receive::<Answer>(&mut stdout) {
             Ok(Some(Answer { what: What::Note(text), .. })) => notice(&text),
+            Ok(Some(Answer { what: What::Moved(tree), .. })) => moved(tree),
             // Full: nobody asks, so nobody misses it.
             Ok(Some(answer)) => drop(answers.try_send(answer)),
             Ok(None) => return,

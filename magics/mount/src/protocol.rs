@@ -31,6 +31,8 @@ pub enum Role {
 pub struct Spec {
     pub url: Url,
     pub dir: PathBuf,
+    /// The branch that is followed, when the folder may be written.
+    pub branch: Option<String>,
     pub config: Settings,
 }
 
@@ -105,6 +107,7 @@ pub struct Settings {
     exe: PathBuf,
     cache_dir: PathBuf,
     config_dir: PathBuf,
+    data_dir: PathBuf,
     runtime_dir: PathBuf,
     dagshub_host: String,
     dagshub_token: Option<String>,
@@ -129,6 +132,7 @@ impl From<&Config> for Settings {
             exe: c.exe.clone(),
             cache_dir: c.cache_dir.clone(),
             config_dir: c.config_dir.clone(),
+            data_dir: c.data_dir.clone(),
             runtime_dir: c.runtime_dir.clone(),
             dagshub_host: c.dagshub_host.clone(),
             dagshub_token: c.dagshub_token.as_ref().map(|t| t.expose().to_owned()),
@@ -151,6 +155,7 @@ impl From<Settings> for Config {
             exe: s.exe,
             cache_dir: s.cache_dir,
             config_dir: s.config_dir,
+            data_dir: s.data_dir,
             runtime_dir: s.runtime_dir,
             dagshub_host: s.dagshub_host,
             dagshub_token: s.dagshub_token.map(Secret::new),
@@ -187,6 +192,14 @@ pub enum Command {
         paths: Vec<RepoPath>,
     },
     Stats {},
+    /// What is staged?
+    Staged {},
+    /// All that was staged at the time `until` is in `commit` of `branch`: show that.
+    Settle {
+        commit: String,
+        branch: String,
+        until: u64,
+    },
     Unmount {},
 }
 
@@ -209,6 +222,19 @@ pub enum What {
         stats: Stats,
         streamed: Vec<(RepoPath, u64)>,
     },
+    /// What was staged at the time `until`, one [`crate::overlay::Staged`] a line in the file `list`.
+    Staged {
+        /// Without credentials, at the branch.
+        url: Url,
+        branch: String,
+        /// What the folder shows.
+        commit: String,
+        count: usize,
+        until: u64,
+        list: PathBuf,
+    },
+    /// Somebody else had changes committed; the folder shows the result.
+    Moved(Tree),
     Unmounted {},
     Error(Failure),
     /// Something that the user should know.
@@ -223,6 +249,12 @@ pub struct Tree {
     pub files: u64,
     /// Sum of the known sizes.
     pub bytes: u64,
+    /// The staging area; none when the folder cannot be written.
+    #[serde(default)]
+    pub stage: Option<PathBuf>,
+    /// Files in it.
+    #[serde(default)]
+    pub staged: usize,
 }
 
 /// An [`Error`].
@@ -297,10 +329,10 @@ mod tests {
 
     #[test]
     fn messages_are_plain_json_lines() {
-        let tree = Tree { id: "u@c".into(), files: 2, bytes: 3 };
+        let tree = Tree { id: "u@c".into(), files: 2, bytes: 3, stage: None, staged: 0 };
         assert_eq!(
             round(&Answer { id: 0, what: What::Mounted(tree) }),
-            "{\"id\":0,\"mounted\":{\"id\":\"u@c\",\"files\":2,\"bytes\":3}}\n"
+            "{\"id\":0,\"mounted\":{\"id\":\"u@c\",\"files\":2,\"bytes\":3,\"stage\":null,\"staged\":0}}\n"
         );
         let error = Error::new(Kind::Unavailable, "no").hint("do");
         let line = round(&Answer { id: 4, what: What::Error(error.clone().into()) });

@@ -310,7 +310,7 @@ impl Reader {
     }
 
     /// Tells the user: about damage once per file, about the rest as it happens.
-    fn report(&self, file: &Arc<FileNode>, error: &Error) {
+    pub fn report(&self, file: &Arc<FileNode>, error: &Error) {
         let told = match error.kind {
             Kind::Corrupt => file.condemn(error.clone()),
             Kind::Interrupted => false,

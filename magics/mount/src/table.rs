@@ -8,7 +8,7 @@ use crate::counted::Counted;
 use crate::mount_point;
 use crate::open::{Opener, pinned, same_repository};
 use crate::process::MountProcess;
-use crate::protocol::{Command, MAX_PATHS, What};
+use crate::protocol::{Command, MAX_PATHS, Tree, What};
 use crate::stats::{Stats, Streamed};
 use dds_core::{Config, Cx, Error, Located, RepoPath, RepoUrl, Resolver, Result, Source};
 use std::path::{Path, PathBuf};
@@ -40,11 +40,13 @@ pub struct Mount {
     pub dir: PathBuf,
     /// As the user named it, absolute.
     pub named: PathBuf,
-    /// What was asked for; a branch here follows our own uploads.
-    pub url: RepoUrl,
     /// With which credentials.
     pub config: Config,
     pub way: Way,
+    /// Where what is written is kept; none when the folder cannot be written.
+    pub stage: Option<PathBuf>,
+    /// What the folder shows since another process had its changes committed, until that is noticed here.
+    pub(crate) moved: Arc<Mutex<Option<Tree>>>,
     /// Folders that were made for it, outermost first.
     pub made: Vec<PathBuf>,
     pub streamed: Arc<Streamed>,
@@ -56,6 +58,8 @@ pub struct Mount {
 
 /// What is shown in the folder.
 pub(crate) struct State {
+    /// What was asked for; a branch here follows our own uploads.
+    pub url: RepoUrl,
     /// Shared with everybody who opened the same URL; follows its branch when it is refreshed.
     pub source: Arc<dyn Source>,
     /// The source's id when the folder was last brought up to date.
@@ -85,14 +89,41 @@ impl Mount {
     /// The repository at the revision that is mounted now. Reads through it count as streamed, and
     /// refreshing it (as an upload does) brings the folder up to date too.
     pub fn source(self: &Arc<Self>) -> Arc<dyn Source> {
+        self.catch_up();
         let inner = self.state.read().unwrap_or_else(PoisonError::into_inner).source.clone();
         Arc::new(Counted::new(inner, self.clone()))
+    }
+
+    pub fn url(&self) -> RepoUrl {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).url.clone()
+    }
+
+    /// Notices what another process had committed.
+    fn catch_up(&self) {
+        let Some(tree) = lock(&self.moved).take() else { return };
+        let source = self.state.read().unwrap_or_else(PoisonError::into_inner).source.clone();
+        if let Err(e) = source.refresh(&Cx::silent("/")) {
+            tracing::warn!(dir = %self.dir.display(), "the newest commit is not read yet: {e}");
+        }
+        self.shows(&tree, None);
+    }
+
+    /// The folder shows this now; with `to`, a commit of another branch.
+    pub(crate) fn shows(&self, tree: &Tree, to: Option<(RepoUrl, Arc<dyn Source>)>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        (state.shown, state.files, state.bytes) = (tree.id.clone(), tree.files, tree.bytes);
+        if let Some((url, source)) = to {
+            (state.url, state.source) = (url, source);
+        }
     }
 
     /// Follows the branch: the source first, then what the folder shows.
     pub(crate) fn follow(&self, cx: &Cx) -> Result<()> {
         let _turn = lock(&self.following);
-        let source = self.state.read().unwrap_or_else(PoisonError::into_inner).source.clone();
+        let (url, source) = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            (state.url.clone(), state.source.clone())
+        };
         source.refresh(cx)?;
         let shown = source.id();
         if shown == self.id() {
@@ -100,7 +131,7 @@ impl Mount {
         }
         let (files, bytes) = match &self.way {
             Way::Fuse(process) => {
-                let url = pinned(&self.url, &*source).into();
+                let url = pinned(&url, &*source).into();
                 let What::Refreshed(tree) = process.ask(Command::Refresh { url }, Some(cx))? else {
                     return Err(Error::internal("the mount process answered something else"));
                 };
@@ -112,7 +143,8 @@ impl Mount {
                 (plan.files(), plan.bytes)
             }
         };
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State { source, shown, files, bytes };
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) =
+            State { url, source, shown, files, bytes };
         Ok(())
     }
 
@@ -244,7 +276,7 @@ impl MountTable {
     pub(crate) fn open_to_mount(&self, url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<dyn Source>> {
         let known = lock(&self.open).iter().any(|opened| opened.url == *url);
         let source = self.open_with(url, config, cx)?;
-        if known && !self.mounts().iter().any(|mount| mount.url == *url && mount.is_alive()) {
+        if known && !self.mounts().iter().any(|mount| mount.url() == *url && mount.is_alive()) {
             source.refresh(cx)?;
         }
         Ok(source)

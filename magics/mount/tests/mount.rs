@@ -7,6 +7,7 @@ mod memory;
 #[path = "support/repo.rs"]
 mod repo;
 #[path = "support/session.rs"]
+#[allow(dead_code, reason = "shared between the tests")]
 mod session;
 
 use dds_core::engine::MountEngine;
@@ -78,7 +79,8 @@ fn conforms(dir: &Path, way: &str) {
         let file = dir.join(&name);
         let meta = fs::symlink_metadata(&file).unwrap();
         assert!(meta.is_file() && meta.len() == expected.bytes(&name).len() as u64, "{way} {name}");
-        assert_eq!(meta.permissions().mode() & 0o777, 0o444, "{way} {name}");
+        let mode = if way == "fuse" { 0o644 } else { 0o444 };
+        assert_eq!(meta.permissions().mode() & 0o777, mode, "{way} {name}");
         assert!(fs::read(&file).unwrap() == expected.bytes(&name), "{way} {name}");
     }
     // Parts of a file, by position and by seeking, small and large.
@@ -109,16 +111,6 @@ fn conforms(dir: &Path, way: &str) {
     assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
     assert_eq!(fs::read(dir.join("a.txt/x")).unwrap_err().kind(), std::io::ErrorKind::NotADirectory);
     if way == "fuse" {
-        let refused = |what: std::io::Result<()>| {
-            assert_eq!(what.unwrap_err().raw_os_error(), Some(rustix::io::Errno::ROFS.raw_os_error()));
-        };
-        refused(fs::write(dir.join("a.txt"), "x"));
-        refused(fs::write(dir.join("new"), "x"));
-        refused(fs::remove_file(dir.join("a.txt")));
-        refused(fs::create_dir(dir.join("new")));
-        refused(fs::rename(dir.join("a.txt"), dir.join("b.txt")));
-        refused(fs::set_permissions(dir.join("a.txt"), fs::Permissions::from_mode(0o777)));
-        refused(std::os::unix::fs::symlink("a.txt", dir.join("link")));
         let ino = fs::metadata(dir.join("a.txt")).unwrap().ino();
         assert_eq!(ino, fs::metadata(dir.join("a.txt")).unwrap().ino());
     } else if !rustix::process::geteuid().is_root() {
@@ -130,6 +122,35 @@ fn conforms(dir: &Path, way: &str) {
     }
     let listed = Command::new("ls").arg("-laR").arg(dir).output().unwrap();
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+}
+
+#[test]
+fn a_mount_of_a_commit_and_one_that_is_read_only_refuse_every_change() {
+    if !fuse_works() {
+        return;
+    }
+    let session = Session::new();
+    let repo = session.repo("plain");
+    let pinned = format!("{}@{}", repo.display(), repo::commit("1"));
+    for (url, read_only) in [(pinned, false), (repo.display().to_string(), true)] {
+        let request = rq::Mount { url, dir: "data".into(), read_only, ..Default::default() };
+        let made = session.mounts.mount(&request, &session.cx).unwrap();
+        assert!(made.summary.contains("read-only") && made.json["read_only"] == true, "{made:?}");
+        let dir = session.at("data");
+        let refused = |what: std::io::Result<()>| {
+            assert_eq!(what.unwrap_err().raw_os_error(), Some(rustix::io::Errno::ROFS.raw_os_error()));
+        };
+        refused(fs::write(dir.join("a.txt"), "x"));
+        refused(fs::write(dir.join("new"), "x"));
+        refused(fs::remove_file(dir.join("a.txt")));
+        refused(fs::create_dir(dir.join("new")));
+        refused(fs::rename(dir.join("a.txt"), dir.join("b.txt")));
+        refused(fs::set_permissions(dir.join("a.txt"), fs::Permissions::from_mode(0o777)));
+        refused(std::os::unix::fs::symlink("a.txt", dir.join("link")));
+        let status = session.mounts.status(&rq::Status { dir: "data".into() }, &session.cx).unwrap_err();
+        assert!(status.kind == Kind::Usage && status.hint.unwrap().contains("mount a branch"));
+        session.unmount("data").unwrap();
+    }
 }
 
 #[test]

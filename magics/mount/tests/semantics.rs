@@ -74,6 +74,10 @@ fn run(session: &Session, line: &str, way: &str) -> Vec<String> {
             session.mount(&session.at(repo), dir, way).map(drop)
         }
         ["unmount", dir] => session.unmount(dir).map(drop),
+        ["status", dir] => {
+            let text = session.status(dir).text().replace(session.root.to_str().unwrap(), "HOME");
+            return text.lines().map(str::to_owned).collect();
+        }
         // Stands for an upload, which brings the repository to its next commit.
         ["refresh"] => {
             repo::push(&session.at("art"), "2");

@@ -57,8 +57,13 @@ fn serve(session: &Session, count: usize, token: Option<&str>) -> Served {
 }
 
 fn mount(session: &Session, url: &str, via: &str, token: Option<&str>) -> Result<Outcome> {
-    let request =
-        rq::Mount { url: url.into(), dir: "data".into(), via: via.into(), token: token.map(str::to_owned) };
+    let request = rq::Mount {
+        url: url.into(),
+        dir: "data".into(),
+        via: via.into(),
+        token: token.map(str::to_owned),
+        ..Default::default()
+    };
     session.mounts.mount(&request, &session.cx)
 }
 

@@ -8,6 +8,7 @@ fn config(dir: &Path) -> Config {
         exe: "/nowhere".into(),
         cache_dir: dir.join("cache"),
         config_dir: dir.join("config"),
+        data_dir: dir.join("data"),
         runtime_dir: dir.join("run"),
         dagshub_host: "https://dagshub.com".into(),
         dagshub_token: Some(Secret::new("token-of-the-test")),

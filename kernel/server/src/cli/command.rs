@@ -21,7 +21,7 @@ pub(super) fn run(
     style: Style,
 ) -> Result<()> {
     let services = wiring::services(config);
-    let mounts = ShellMounts(services.mount.clone());
+    let mounts = ShellMounts(services.mount.clone(), config.clone());
     let own = Shell { config: config.clone() };
     let engines = Engines { data: &*services.data, mount: &mounts, learn: &*services.learn, session: &own };
     let terminal = Arc::new(Terminal::new(style));

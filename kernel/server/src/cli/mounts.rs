@@ -2,13 +2,15 @@
 //! mount table says.
 
 use dds_core::engine::MountEngine;
-use dds_core::{Cx, Outcome, Result, request as rq};
+use dds_core::{Config, Cx, Outcome, Result, request as rq};
 use dds_mount::mount_point;
+use dds_mount::stage::area;
+use dds_mount::staging::left_in;
 use serde_json::json;
 use std::sync::Arc;
 
 /// The session's engine for what it does itself, the mount table for the rest.
-pub(super) struct ShellMounts(pub Arc<dyn MountEngine>);
+pub(super) struct ShellMounts(pub Arc<dyn MountEngine>, pub Arc<Config>);
 
 impl MountEngine for ShellMounts {
     fn mount(&self, r: &rq::Mount, cx: &Cx) -> Result<Outcome> {
@@ -25,9 +27,25 @@ impl MountEngine for ShellMounts {
         if !mount_point::is_mounted(&real) {
             return self.0.unmount(r, cx);
         }
+        let home = area::home(&self.1.data_dir);
+        let left =
+            area::areas(&home).iter().find(|area| area.held && area.about.dir == real).and_then(left_in);
         // Its process notices, and ends.
         mount_point::detach(&real)?;
-        Ok(Outcome::new(format!("unmounted {}", dir.display()), json!({"dir": dir, "kept": []})))
+        let mut summary = format!("unmounted {}", dir.display());
+        let staged = left.as_ref().map_or(0, |left| left.count);
+        if let Some(left) = left {
+            summary.push_str(&format!("; {left}"));
+        }
+        Ok(Outcome::new(summary, json!({"dir": dir, "kept": [], "staged": staged})))
+    }
+
+    fn status(&self, r: &rq::Status, cx: &Cx) -> Result<Outcome> {
+        self.0.status(r, cx)
+    }
+
+    fn commit(&self, r: &rq::Commit, cx: &Cx) -> Result<Outcome> {
+        self.0.commit(r, cx)
     }
 
     fn mounts(&self, _: &rq::Mounts, _: &Cx) -> Result<Outcome> {

@@ -105,6 +105,67 @@ pub(super) fn app(
     })
 }
 
+/// How the process in the background knows that it is the one.
+const IN_BACKGROUND: &str = "DDS_MOUNT_IN_BACKGROUND";
+
+/// `mount --daemon`: the same command in a process of its own session, awaited until the folder can be
+/// read. It is told apart by its environment, and ends with `unmount`.
+fn mount_in_background(config: &Config, cwd: &Path, cancel: &Cancel) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io(&config.exe, &e).context("cannot start the mount");
+    // Its messages until it stands; a file, because nobody listens to a pipe afterwards.
+    let said = config.runtime_dir.join(format!("mount-{}.log", std::process::id()));
+    let log = std::fs::File::create(&said).map_err(|e| Error::io(&said, &e))?;
+    let mut child = std::process::Command::new(&config.exe)
+        .args(std::env::args_os().skip(1))
+        .env(IN_BACKGROUND, "1")
+        .current_dir(cwd_of_process(cwd))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(failed)?;
+    let (sender, line) = std::sync::mpsc::sync_channel(1);
+    let stdout = child.stdout.take();
+    std::thread::spawn(move || {
+        use std::io::BufRead;
+        let mut line = String::new();
+        if let Some(stdout) = stdout {
+            let _ = std::io::BufReader::new(stdout).read_line(&mut line);
+        }
+        let _ = sender.send(line);
+    });
+    let line = loop {
+        match line.recv_timeout(TICK) {
+            Ok(line) => break line,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break String::new(),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) if cancel.is_cancelled() => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let _ = std::fs::remove_file(&said);
+                return Err(Error::interrupted());
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    };
+    let text = std::fs::read_to_string(&said).unwrap_or_default();
+    let _ = std::fs::remove_file(&said);
+    if !text.trim().is_empty() {
+        render::tell(text.trim_end());
+    }
+    if !line.is_empty() {
+        render::say(line.trim_end());
+        return Ok(());
+    }
+    // It has said why.
+    let status = child.wait().map_err(failed)?;
+    std::process::exit(status.code().unwrap_or(1));
+}
+
+/// Relative paths of the command line are seen from where it was typed, also under `-C`.
+fn cwd_of_process(cwd: &Path) -> std::path::PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| cwd.to_owned())
+}
+
 pub(super) fn mount(
     config: &Arc<Config>,
     r: &rq::Mount,
@@ -112,6 +173,12 @@ pub(super) fn mount(
     cancel: &Cancel,
     style: Style,
 ) -> Result<()> {
+    if r.daemon && std::env::var_os(IN_BACKGROUND).is_none() {
+        return mount_in_background(config, cwd, cancel);
+    }
+    if r.daemon {
+        dds_mount::process::leave_terminal();
+    }
     let terminal = Arc::new(Terminal::new(style));
     let cx = Cx::new(cwd, terminal.clone(), cancel.clone());
     let ended = dds_mount::foreground(r, config, &cx, |dir| {

@@ -9,6 +9,7 @@ fn config(dir: &Path, exe: &Path) -> Config {
         exe: exe.into(),
         cache_dir: dir.join("cache"),
         config_dir: dir.join("config"),
+        data_dir: dir.join("data"),
         runtime_dir: dir.join("run"),
         dagshub_host: "https://dagshub.com".into(),
         dagshub_token: None,

@@ -77,6 +77,7 @@ fn token(command: &Command) -> Option<&String> {
     match command {
         Command::Mount(r) => r.token.as_ref(),
         Command::Upload(r) => r.token.as_ref(),
+        Command::Commit(r) => r.token.as_ref(),
         Command::Clone(r) => r.token.as_ref(),
         _ => None,
     }

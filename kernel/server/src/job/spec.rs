@@ -282,6 +282,7 @@ fn fit(line: &CellLine) -> Result<()> {
         }
         CellCommand::Common(Command::Mount(r)) => &r.token,
         CellCommand::Common(Command::Upload(r)) => &r.token,
+        CellCommand::Common(Command::Commit(r)) => &r.token,
         CellCommand::Common(Command::Clone(r)) => &r.token,
         CellCommand::Common(_) | CellCommand::Cd(_) => &None,
     };

@@ -121,6 +121,7 @@ mod tests {
             exe: "/nowhere".into(),
             cache_dir: "/nowhere".into(),
             config_dir: "/nowhere".into(),
+            data_dir: "/nowhere".into(),
             runtime_dir: "/nowhere".into(),
             dagshub_host: "https://dagshub.com".into(),
             dagshub_token: Some(Secret::new("tok-12345")),

@@ -254,7 +254,7 @@ impl DataEngine for Echo {
 }
 
 impl MountEngine for Echo {
-    echoes!(mount: rq::Mount, unmount: rq::Unmount, mounts: rq::Mounts);
+    echoes!(mount: rq::Mount, unmount: rq::Unmount, mounts: rq::Mounts, status: rq::Status, commit: rq::Commit);
 }
 
 impl LearnEngine for Echo {
@@ -309,6 +309,7 @@ pub(super) fn bench_with(make: MakeEvaluator) -> Bench {
         exe: "/nowhere/dds".into(),
         cache_dir: dir.path().join("cache"),
         config_dir: dir.path().join("config"),
+        data_dir: dir.path().join("data"),
         runtime_dir: dir.path().join("run"),
         dagshub_host: "https://dagshub.com".into(),
         dagshub_token: None,

@@ -107,7 +107,7 @@ fn refresh(mounts: &Mounts, r: &rq::Upload, cx: &Cx) -> Result<()> {
     let to = cx.absolute(&r.to);
     let holds =
         mounts.table().mounts().into_iter().find(|m| to.starts_with(&m.dir) || to.starts_with(&m.named));
-    holds.map_or(Ok(()), |mount| mounts.refresh(&mount.url, cx))
+    holds.map_or(Ok(()), |mount| mounts.refresh(&mount.url(), cx))
 }
 
 /// A session with the real engines and the real evaluator, in `cwd`.

@@ -57,6 +57,7 @@ pub async fn try_start(
         exe: PathBuf::from("/nonexistent"),
         cache_dir: dir.path().join("cache"),
         config_dir: dir.path().join("config"),
+        data_dir: PathBuf::new(),
         runtime_dir,
         dagshub_host: String::new(),
         dagshub_token: None,

@@ -30,10 +30,10 @@ fn one_command_in_full() {
         out.detail,
         "\
 usage: %dds upload FILES… --to FOLDER [--message MESSAGE] [--versioning auto|git|dvc]
-           [--token TOKEN]
+           [--branch BRANCH] [--new-branch BRANCH] [--token TOKEN]
 
 Arguments
-  FILES                Files of this machine
+  FILES                Files and folders of this machine; folders with everything below them
 
 Flags
   --to FOLDER          Where to: a folder inside a mount, or URL[@BRANCH][:PATH]
@@ -41,10 +41,14 @@ Flags
                        Commit message (at most 100 characters)
   --versioning auto|git|dvc
                        Who keeps the bytes (auto, git, dvc) [default: auto]
+  --branch BRANCH      Upload to this branch
+  --new-branch BRANCH  Upload to a new branch of this name, which begins where the other one
+                       stands
   --token TOKEN        Access token (better: DAGSHUB_USER_TOKEN); never printed
 
-Example
-  %dds upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'"
+Examples
+  %dds upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'
+  %dds upload birds --to dagshub://team/photos --new-branch more-birds"
     );
 }
 

@@ -7,7 +7,7 @@ use super::fetch::{Anonymous, Answer, Fetcher, Got, Retry, Sign, refusal};
 use super::http::Http;
 use super::transport::{Content, Failure, Part, Request, Response, Transport};
 use crate::percent;
-use crate::serve::{EXTENSIONS_HEADER, RECURSIVE_EXTENSION};
+use crate::serve::{CHANGES_EXTENSION, EXTENSIONS_HEADER, RECURSIVE_EXTENSION};
 use base64::Engine;
 use bytes::Bytes;
 use dds_core::{Entry, Error, Kind, RepoPath, Result, Secret};
@@ -81,6 +81,8 @@ pub struct Record {
     pub empty: bool,
     /// The server lists whole trees in one answer.
     pub recursive: bool,
+    /// The server takes removals, modes and several folders in one upload.
+    pub changes: bool,
 }
 
 /// The end of an upload.
@@ -151,13 +153,15 @@ impl HubClient {
     pub async fn record(&self) -> Result<Record> {
         let answer = self.fetch(self.url("", "")?, None, MAX_RECORD_BYTES).await?;
         let extensions = answer.headers.get(EXTENSIONS_HEADER).and_then(|v| v.to_str().ok()).unwrap_or("");
-        let recursive = extensions.split(',').any(|e| e.trim() == RECURSIVE_EXTENSION);
+        let has = |name: &str| extensions.split(',').any(|e| e.trim() == name);
+        let (recursive, changes) = (has(RECURSIVE_EXTENSION), has(CHANGES_EXTENSION));
         let record: api::Repository = api::parse("the repository", &answer.bytes)?;
         Ok(Record {
             default_branch: record.default_branch,
             clone_url: record.clone_url,
             empty: record.empty,
             recursive,
+            changes,
         })
     }
 

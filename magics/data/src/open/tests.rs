@@ -181,14 +181,12 @@ fn commit_file(sample: &Sample, name: &str, bytes: &[u8]) {
     let mut writer = repository.stores().cache().writer().unwrap();
     writer.write(bytes).unwrap();
     let up = Upload {
-        dir: path("data/set"),
-        dvc_dir: true,
+        dvc_dirs: vec![path("data/set")],
         files: vec![NewFile { path: path(&format!("data/set/{name}")), bytes: writer.stage() }],
         choice: Choice::Auto,
         summary: "add".into(),
         branch: "main".into(),
-        new_branch: None,
-        last_commit: None,
+        ..Upload::default()
     };
     repository::upload(&repository, up).unwrap();
 }

@@ -6,15 +6,18 @@
 //! the commit that was read. A working tree with local changes to the same files is left alone: the
 //! upload is refused before the branch or the tree changes; objects that it brought may stay in the store.
 
+mod removal;
+mod work_tree;
+
 use super::snapshot::{Node, Snapshot, Tracked, short};
 use super::{Repository, git_error};
-use crate::contain::{Found, Root};
+use crate::contain::Root;
 use crate::dvc::{DvcFile, Manifest, dvc_file, ignore};
 use crate::flight::lock;
 use crate::hash;
 use crate::remote::Remote;
 use crate::runtime;
-use crate::store::{BlobStore, Layout, StagedBlob, digest_of_file};
+use crate::store::{BlobStore, Layout, StagedBlob};
 use dds_core::{Cx, Digest, Error, Kind, RepoPath, Result};
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,11 +64,24 @@ const PUSH_WIDTH: usize = 16;
 const FALLBACK_AUTHOR: (&str, &str) = ("dds", "dds@localhost");
 
 /// Who keeps the bytes, as the uploader asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
+    #[default]
     Auto,
     Git,
     Dvc,
+}
+
+impl Choice {
+    /// What `--versioning` says. Errors: `Usage`.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "" | "auto" => Ok(Self::Auto),
+            "git" => Ok(Self::Git),
+            "dvc" => Ok(Self::Dvc),
+            other => Err(Error::usage(format!("--versioning {other:?} is not one of auto, git, dvc"))),
+        }
+    }
 }
 
 /// A file that came in; its bytes lie in the store's temporary folder.
@@ -74,17 +90,21 @@ pub struct NewFile {
     pub bytes: StagedBlob,
 }
 
+#[derive(Default)]
 pub struct Upload {
-    /// The folder that was named; a new DVC folder is made of it when `dvc_dir` is set.
-    pub dir: RepoPath,
-    pub dvc_dir: bool,
+    /// Folders that may become DVC folders, when they are new; or else new folders in them.
+    pub dvc_dirs: Vec<RepoPath>,
     pub files: Vec<NewFile>,
+    /// Files that go.
+    pub removed: Vec<RepoPath>,
+    /// Whether Git should keep a file as a program; without a word it stays what it was.
+    pub modes: BTreeMap<RepoPath, bool>,
     pub choice: Choice,
     pub summary: String,
     pub branch: String,
     /// Commit on a new branch of this name that starts at `branch`.
     pub new_branch: Option<String>,
-    /// Refuse when `branch` is not at this commit.
+    /// Refuse when `branch` is not at this commit. A new branch may start at any commit of `branch`.
     pub last_commit: Option<String>,
 }
 
@@ -114,9 +134,16 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
         None => None,
     };
     let stores = repository.stores();
-    let mut plan = Plan { repository, snapshot: snapshot.as_deref(), git: BTreeMap::new(), work: Vec::new() };
+    let mut plan = Plan {
+        repository,
+        snapshot: snapshot.as_deref(),
+        going: up.removed.iter().cloned().collect(),
+        git: BTreeMap::new(),
+        work: Vec::new(),
+        gone: Vec::new(),
+    };
     plan.fill(&up)?;
-    let Plan { git: changes, work, .. } = plan;
+    let Plan { git: changes, work, gone, .. } = plan;
     let mut kept = BTreeMap::new();
     for file in up.files {
         if changes.contains_key(&file.path) {
@@ -135,7 +162,16 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
     if let Some(remote) = stores.default_far() {
         push(remote?, stores.cache(), &fresh)?;
     }
-    commit(repository, base, &up.branch, up.new_branch.as_deref(), &up.summary, &changes, &work)
+    let planned = Planned { changes, modes: up.modes, work, gone };
+    commit(repository, base, &up.branch, up.new_branch.as_deref(), &up.summary, &planned)
+}
+
+/// What one commit does to the tree and, where its branch is checked out, to the working tree.
+struct Planned {
+    changes: BTreeMap<RepoPath, Change>,
+    modes: BTreeMap<RepoPath, bool>,
+    work: Vec<WorkFile>,
+    gone: Vec<GoneFile>,
 }
 
 /// Brings objects to a remote elsewhere: files first, then the manifests that name them.
@@ -190,6 +226,12 @@ fn base_commit(repository: &Repository, up: &Upload) -> Result<Option<git2::Oid>
         return Err(Error::not_found(format!("there is no branch {:?}", up.branch)));
     };
     if let Some(last) = up.last_commit.as_deref().filter(|last| *last != tip.to_string()) {
+        if up.new_branch.is_some()
+            && let Ok(last) = git2::Oid::from_str(last)
+            && lock(&repository.git).graph_descendant_of(tip, last).unwrap_or(false)
+        {
+            return Ok(Some(last));
+        }
         return Err(Error::new(
             Kind::Conflict,
             format!("the branch {} is at {}, not at {}", up.branch, short(&tip.to_string()), short(last)),
@@ -204,6 +246,7 @@ enum Change {
     Text(Vec<u8>),
     /// A file that came in, by its object id.
     Blob(git2::Oid),
+    Remove,
 }
 
 /// Data that belongs into the working tree beside the Git files.
@@ -217,11 +260,20 @@ struct WorkFile {
     manifest: Option<Digest>,
 }
 
+/// Data of DVC that leaves the working tree.
+struct GoneFile {
+    path: RepoPath,
+    old: (Digest, Layout),
+}
+
 struct Plan<'a> {
     repository: &'a Repository,
     snapshot: Option<&'a Snapshot>,
+    /// What is to be removed, as it was asked.
+    going: BTreeSet<RepoPath>,
     git: BTreeMap<RepoPath, Change>,
     work: Vec<WorkFile>,
+    gone: Vec<GoneFile>,
 }
 
 impl Plan<'_> {
@@ -237,32 +289,10 @@ impl Plan<'_> {
             self.check_place(&file.path)?;
             let (digest, size) = file.bytes.digest();
             let tracked = self.snapshot.and_then(|s| s.output_of(&file.path)).cloned();
+            if let Some(t) = &tracked {
+                check_ours(&file.path, t)?;
+            }
             match tracked {
-                Some(t) if t.declared_in.name() == PIPELINE_LOCK => {
-                    return Err(Error::usage(format!(
-                        "{} is made by a DVC pipeline (dvc.yaml); change the pipeline instead",
-                        file.path
-                    ))
-                    .hint("upload the pipeline's input and run `dvc repro`, or upload under another name"));
-                }
-                Some(t) if !t.keeper.root.is_root() => {
-                    return Err(Error::usage(format!(
-                        "{} belongs to the DVC repository in {}, inside this one",
-                        file.path, t.keeper.root
-                    ))
-                    .hint("add it there with `dvc add`, and commit"));
-                }
-                Some(t) if t.output.import.is_some() => {
-                    return Err(Error::usage(format!("{} is imported ({})", file.path, t.declared_in))
-                        .hint(format!("run `dvc update {}` in the repository", t.declared_in)));
-                }
-                Some(t) if t.output.files.is_some() || !t.output.versions.is_empty() => {
-                    return Err(Error::usage(format!(
-                        "{} is kept by a remote with versions of its own ({})",
-                        file.path, t.declared_in
-                    ))
-                    .hint("change it with `dvc add` and `dvc push` in the repository"));
-                }
                 Some(t) if up.choice == Choice::Git => {
                     return Err(Error::usage(format!(
                         "{} is kept by DVC ({}); it cannot go to Git",
@@ -285,12 +315,18 @@ impl Plan<'_> {
                 None => loose.push((file, digest, size)),
             }
         }
-        if !loose.is_empty() && self.can_be_dvc_dir(up) {
-            folders.entry(up.dir.clone()).or_default().append(&mut loose);
+        for (file, digest, size) in loose {
+            match self.new_dvc_dir(&file.path, &up.dvc_dirs) {
+                Some(dir) => folders.entry(dir).or_default().push((file, digest, size)),
+                None => singles.push((file, digest, size, None)),
+            }
         }
-        singles.extend(loose.into_iter().map(|(file, digest, size)| (file, digest, size, None)));
+        let mut leaving = self.remove_all(&up.removed)?;
         for (out, files) in folders {
-            self.add_to_folder(&out, &files)?;
+            self.change_folder(&out, &files, &leaving.remove(&out).unwrap_or_default())?;
+        }
+        for (out, removed) in leaving {
+            self.change_folder(&out, &[], &removed)?;
         }
         for (file, digest, size, tracked) in singles {
             self.add_single(file, digest, size, tracked)?;
@@ -306,12 +342,12 @@ impl Plan<'_> {
             )));
         }
         let Some(snapshot) = self.snapshot else { return Ok(()) };
-        if snapshot.is_dir(path) {
+        if snapshot.is_dir(path) && !self.goes_whole(path) {
             return Err(Error::usage(format!("{path} is a folder")));
         }
         let mut above = path.parent();
         while let Some(dir) = above {
-            if snapshot.get(&dir).is_some() {
+            if snapshot.get(&dir).is_some() && !self.going.contains(&dir) {
                 return Err(Error::usage(format!("{dir} is a file, so {path} cannot lie below it")));
             }
             above = dir.parent();
@@ -357,12 +393,33 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn can_be_dvc_dir(&self, up: &Upload) -> bool {
-        let free = self.snapshot.is_none_or(|s| !s.is_dir(&up.dir) && s.get(&up.dir).is_none());
-        up.dvc_dir && !up.dir.is_root() && free && self.git.keys().all(|p| p.strip_prefix(&up.dir).is_none())
+    /// The outermost folder around a new file that can become a DVC folder: a new one, in which Git
+    /// keeps nothing.
+    fn new_dvc_dir(&self, file: &RepoPath, wanted: &[RepoPath]) -> Option<RepoPath> {
+        let free = |dir: &RepoPath| {
+            self.snapshot.is_none_or(|s| !s.is_dir(dir) && s.get(dir).is_none())
+                && self.git.keys().all(|p| p.strip_prefix(dir).is_none())
+        };
+        let around = wanted.iter().filter(|dir| !dir.is_root() && file.strip_prefix(dir).is_some());
+        let outermost = around.min_by_key(|dir| dir.as_str().len())?;
+        let mut best = None;
+        let mut at = file.parent();
+        while let Some(dir) = at.filter(|dir| dir.strip_prefix(outermost).is_some()) {
+            if !free(&dir) {
+                break;
+            }
+            at = dir.parent();
+            best = Some(dir);
+        }
+        best
     }
 
-    fn add_to_folder(&mut self, out: &RepoPath, files: &[(&NewFile, Digest, u64)]) -> Result<()> {
+    fn change_folder(
+        &mut self,
+        out: &RepoPath,
+        files: &[(&NewFile, Digest, u64)],
+        removed: &[RepoPath],
+    ) -> Result<()> {
         let stores = self.repository.stores();
         let tracked = self.snapshot.and_then(|s| s.output_of(out)).cloned();
         let mut manifest = Manifest::default();
@@ -386,6 +443,15 @@ impl Plan<'_> {
                 .strip_prefix(out)
                 .ok_or_else(|| Error::usage(format!("{} is not inside {out}", file.path)))?;
             manifest.files.insert(below, *digest);
+        }
+        for path in removed {
+            let below = path.strip_prefix(out).unwrap_or_default();
+            if let Some(digest) = manifest.files.remove(&below) {
+                self.gone.push(GoneFile { path: path.clone(), old: (digest, Layout::V3) });
+            }
+        }
+        if let (true, Some(t)) = (manifest.files.is_empty(), &tracked) {
+            return self.drop_output(t);
         }
         let (bytes, digest) = manifest.encode();
         if tracked.as_ref().is_some_and(|t| t.output.digest == digest) {
@@ -469,6 +535,7 @@ impl Plan<'_> {
     /// The text of a Git file with the changes planned so far.
     fn git_text(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
         match (self.git.get(path), self.snapshot.and_then(|s| s.get(path))) {
+            (Some(Change::Remove), _) => Ok(None),
             (Some(Change::Text(text)), _) => Ok(Some(text.clone())),
             (Some(Change::Blob(oid)), _) | (None, Some(Node::Git { oid, .. })) => {
                 self.repository.git_blob(*oid).map(Some)
@@ -476,6 +543,35 @@ impl Plan<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// Errors (`Usage`) for outputs that only DVC itself may change.
+fn check_ours(path: &RepoPath, t: &Tracked) -> Result<()> {
+    if t.declared_in.name() == PIPELINE_LOCK {
+        return Err(Error::usage(format!(
+            "{path} is made by a DVC pipeline (dvc.yaml); change the pipeline instead"
+        ))
+        .hint("upload the pipeline's input and run `dvc repro`, or upload under another name"));
+    }
+    if !t.keeper.root.is_root() {
+        return Err(Error::usage(format!(
+            "{path} belongs to the DVC repository in {}, inside this one",
+            t.keeper.root
+        ))
+        .hint("add it there with `dvc add`, and commit"));
+    }
+    if t.output.import.is_some() {
+        return Err(Error::usage(format!("{path} is imported ({})", t.declared_in))
+            .hint(format!("run `dvc update {}` in the repository", t.declared_in)));
+    }
+    if t.output.files.is_some() || !t.output.versions.is_empty() {
+        return Err(Error::usage(format!(
+            "{path} is kept by a remote with versions of its own ({})",
+            t.declared_in
+        ))
+        .hint("change it with `dvc add` and `dvc push` in the repository"));
+    }
+    Ok(())
 }
 
 fn is_text(file: &NewFile) -> Result<bool> {
@@ -497,9 +593,9 @@ fn commit(
     branch: &str,
     new_branch: Option<&str>,
     summary: &str,
-    changes: &BTreeMap<RepoPath, Change>,
-    work: &[WorkFile],
+    planned: &Planned,
 ) -> Result<Uploaded> {
+    let Planned { changes, modes, work, gone } = planned;
     let git = lock(&repository.git);
     let wrap = |e: git2::Error| git_error("cannot commit the upload", &e);
     let parent = base.map(|b| git.find_commit(b)).transpose().map_err(wrap)?;
@@ -509,13 +605,22 @@ fn commit(
     };
     let mut update = git2::build::TreeUpdateBuilder::new();
     let mut files = Vec::new();
+    let mut removed = Vec::new();
     for (path, change) in changes {
+        let old = old_tree.get_path(std::path::Path::new(path.as_str())).ok();
         let oid = match change {
             Change::Text(text) => git.blob(text).map_err(wrap)?,
             Change::Blob(oid) => *oid,
+            Change::Remove => {
+                if let Some(old) = old {
+                    update.remove(path.as_str());
+                    removed.push((path, old.id()));
+                }
+                continue;
+            }
         };
-        let old = old_tree.get_path(std::path::Path::new(path.as_str())).ok();
-        let executable = old.as_ref().is_some_and(|e| e.filemode() == 0o100_755);
+        let was = old.as_ref().is_some_and(|e| e.filemode() == 0o100_755);
+        let executable = modes.get(path).copied().unwrap_or(was);
         let mode = if executable { git2::FileMode::BlobExecutable } else { git2::FileMode::Blob };
         update.upsert(path.as_str(), oid, mode);
         files.push((path, oid, old.map(|e| e.id()), executable));
@@ -538,11 +643,17 @@ fn commit(
             if let Some(old) = old {
                 unchanged.push(hash::git_digest(*old)?);
             }
-            check_untouched(root, path, &unchanged, old.is_some())?;
+            work_tree::check_untouched(root, path, &unchanged, old.is_some())?;
         }
         for file in work {
             let known: Vec<Digest> = std::iter::once(file.new).chain(file.old.map(|(d, _)| d)).collect();
-            check_untouched(root, &file.path, &known, false)?;
+            work_tree::check_untouched(root, &file.path, &known, false)?;
+        }
+        for (path, old) in &removed {
+            work_tree::check_untouched(root, path, &[hash::git_digest(*old)?], false)?;
+        }
+        for file in gone {
+            work_tree::check_untouched(root, &file.path, &[file.old.0], false)?;
         }
     }
     let tree = git.find_tree(new_tree).map_err(wrap)?;
@@ -558,7 +669,10 @@ fn commit(
     })?;
     if let Some(root) = &root {
         // The commit stands; what cannot be written here shows in `git status` and `dvc status`.
-        if let Err(e) = update_work_tree(&git, root, &files, work, &stores) {
+        let paths: Vec<&RepoPath> = removed.iter().map(|(path, _)| *path).collect();
+        let updated = work_tree::remove(&git, root, &paths, gone)
+            .and_then(|()| work_tree::update(&git, root, &files, work, &stores));
+        if let Err(e) = updated {
             tracing::warn!("the working tree was not brought to {oid}: {e}");
         }
     }
@@ -568,65 +682,4 @@ fn commit(
 /// `user.name` and `user.email` of Git's configuration, else a neutral author.
 pub fn author(git: &git2::Repository) -> std::result::Result<git2::Signature<'static>, git2::Error> {
     git.signature().or_else(|_| git2::Signature::now(FALLBACK_AUTHOR.0, FALLBACK_AUTHOR.1))
-}
-
-/// `Conflict` when the working tree has something else at `path` than what we know.
-fn check_untouched(root: &Root, path: &RepoPath, known: &[Digest], must_exist: bool) -> Result<()> {
-    let changed = || {
-        Error::new(Kind::Conflict, format!("{path} has local changes in the working tree of the repository"))
-            .hint("commit or remove them there, then upload again")
-    };
-    match root.find(path)? {
-        None if must_exist => Err(changed()),
-        None => Ok(()),
-        Some(Found::File) => {
-            let at = root.path().join(path.as_str());
-            for like in known {
-                if digest_of_file(&at, like)?.0 == *like {
-                    return Ok(());
-                }
-            }
-            Err(changed())
-        }
-        Some(_) => Err(changed()),
-    }
-}
-
-fn update_work_tree(
-    git: &git2::Repository,
-    root: &Root,
-    files: &[(&RepoPath, git2::Oid, Option<git2::Oid>, bool)],
-    work: &[WorkFile],
-    stores: &super::Stores,
-) -> Result<()> {
-    let wrap = |e: git2::Error| git_error("cannot update Git's index", &e);
-    for file in work {
-        // What nobody checked out stays so, as after `git pull` without `dvc pull`.
-        let expected = match &file.inside {
-            Some(out) if !is_new_folder(files, out) => Some((out, Found::Dir)),
-            None if file.old.is_some() => Some((&file.path, Found::File)),
-            _ => None,
-        };
-        if let Some((at, kind)) = expected
-            && root.find(at)? != Some(kind)
-        {
-            continue;
-        }
-        let mut from = stores.open(&file.path, &file.new, Layout::V3, None)?;
-        root.write(&file.path, &mut from, false)?;
-    }
-    let mut index = git.index().map_err(wrap)?;
-    index.read(true).map_err(wrap)?;
-    for (path, oid, _, executable) in files {
-        let blob = git.find_blob(*oid).map_err(wrap)?;
-        root.write(path, &mut blob.content(), *executable)?;
-        index.add_path(std::path::Path::new(path.as_str())).map_err(wrap)?;
-    }
-    index.write().map_err(wrap)
-}
-
-/// Whether this very upload declared the folder output `out`.
-fn is_new_folder(files: &[(&RepoPath, git2::Oid, Option<git2::Oid>, bool)], out: &RepoPath) -> bool {
-    let declared = format!("{out}.dvc");
-    files.iter().any(|(path, _, old, _)| path.as_str() == declared && old.is_none())
 }

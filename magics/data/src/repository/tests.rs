@@ -70,14 +70,11 @@ fn outputs_of_pipelines_are_files_too() {
     let mut writer = repository.stores().cache().writer().unwrap();
     writer.write(b"other").unwrap();
     let up = Upload {
-        dir: path("out"),
-        dvc_dir: false,
         files: vec![NewFile { path: at, bytes: writer.stage() }],
         choice: Choice::Auto,
         summary: "replace".into(),
         branch: "main".into(),
-        new_branch: None,
-        last_commit: None,
+        ..Upload::default()
     };
     let e = upload(&repository, up).unwrap_err();
     assert!(e.kind == Kind::Usage && e.message.contains("out/m.bin is made by a DVC pipeline"), "{e}");
@@ -195,14 +192,11 @@ fn a_dvc_repository_inside_has_its_own_stores_and_ignores() {
     let mut writer = repository.stores().cache().writer().unwrap();
     writer.write(b"other").unwrap();
     let up = Upload {
-        dir: path("sub/deep"),
-        dvc_dir: false,
         files: vec![NewFile { path: path("sub/deep/y"), bytes: writer.stage() }],
         choice: Choice::Auto,
         summary: "replace".into(),
         branch: "main".into(),
-        new_branch: None,
-        last_commit: None,
+        ..Upload::default()
     };
     let e = upload(&repository, up).unwrap_err();
     assert!(e.kind == Kind::Usage && e.message.contains("DVC repository in sub"), "{e}");

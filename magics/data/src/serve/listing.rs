@@ -1,7 +1,7 @@
 //! The JSON answers: repository record, branches, commits and listings, in DagsHub's shapes.
 
 use super::route::{Route, splits};
-use super::{EXTENSIONS_HEADER, RECURSIVE_EXTENSION, Shared, json};
+use super::{CHANGES_EXTENSION, EXTENSIONS_HEADER, RECURSIVE_EXTENSION, Shared, json};
 use crate::percent;
 use crate::repository::{CommitInfo, Revision};
 use axum::body::Body;
@@ -26,7 +26,8 @@ pub fn get(shared: &Shared, route: &Route, base: &str, query: &str) -> Result<Re
     let value = match route {
         Route::Repo => {
             let mut response = json(StatusCode::OK, &record(shared, base));
-            let extensions = HeaderValue::from_static(RECURSIVE_EXTENSION);
+            let extensions = HeaderValue::from_str(&format!("{RECURSIVE_EXTENSION},{CHANGES_EXTENSION}"))
+                .map_err(|e| Error::internal(e.to_string()))?;
             response.headers_mut().insert(EXTENSIONS_HEADER, extensions);
             return Ok(response);
         }

@@ -308,7 +308,7 @@ fn listings_are_compressed_when_asked() {
     assert!(String::from_utf8_lossy(&answer).contains("content-encoding: gzip"));
     let plain = get(&server, &target).1;
     assert!(!plain.contains("content-encoding") && plain.len() > answer.len());
-    assert!(get(&server, API).1.contains(&format!("{EXTENSIONS_HEADER}: {RECURSIVE_EXTENSION}")));
+    assert!(get(&server, API).1.contains(&format!("{EXTENSIONS_HEADER}: {RECURSIVE_EXTENSION},changes")));
 }
 
 #[test]

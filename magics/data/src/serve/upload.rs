@@ -8,11 +8,14 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Multipart};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use dds_core::{Error, Kind, RepoPath, Result};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// DagsHub's clients send at most 100.
 pub const MAX_FILES_PER_UPLOAD: usize = 1000;
+/// Files that one upload removes, and what else it says of files that it does not bring.
+pub const MAX_CHANGES_PER_UPLOAD: usize = 100_000;
 const MAX_FIELD_BYTES: usize = 64 << 10;
 /// Without a byte for so long, an upload is given up.
 const BODY_IDLE: Duration = Duration::from_secs(60);
@@ -26,6 +29,9 @@ struct Form {
     last_commit: String,
     dvc_dir: bool,
     files: Vec<NewFile>,
+    removed: Vec<RepoPath>,
+    modes: BTreeMap<RepoPath, bool>,
+    dvc_folders: Vec<RepoPath>,
 }
 
 pub async fn put(shared: Arc<Shared>, rest: Vec<String>, request: Request<Body>) -> Result<Response<Body>> {
@@ -41,7 +47,7 @@ pub async fn put(shared: Arc<Shared>, rest: Vec<String>, request: Request<Body>)
     let form = tokio::time::timeout(Duration::from_secs(24 * 3600), read_form(&shared, &dir, multipart))
         .await
         .map_err(|_| Error::usage("the upload took too long"))??;
-    if form.files.is_empty() {
+    if form.files.is_empty() && form.removed.is_empty() {
         return Err(Error::usage("the form holds no `files`"));
     }
     let choice = match form.choice.as_str() {
@@ -55,10 +61,15 @@ pub async fn put(shared: Arc<Shared>, rest: Vec<String>, request: Request<Body>)
         "commit-to-new-branch" => Some(form.new_branch),
         other => return Err(Error::usage(format!("commit_choice {other:?} is not known"))),
     };
+    let mut dvc_dirs = form.dvc_folders;
+    if form.dvc_dir {
+        dvc_dirs.push(dir);
+    }
     let up = Upload {
-        dir,
-        dvc_dir: form.dvc_dir,
+        dvc_dirs,
         files: form.files,
+        removed: form.removed,
+        modes: form.modes,
         choice,
         summary: summary(&form.summary),
         branch,
@@ -153,6 +164,20 @@ async fn read_form(shared: &Arc<Shared>, dir: &RepoPath, mut multipart: Multipar
             "commit_choice" => form.commit_choice = text,
             "new_branch_name" => form.new_branch = text,
             "last_commit" => form.last_commit = text.trim().to_owned(),
+            "removed" | "executable" | "not_executable" | "dvc_folders" => {
+                if form.removed.len() + form.modes.len() + form.dvc_folders.len() >= MAX_CHANGES_PER_UPLOAD {
+                    return Err(Error::new(
+                        Kind::Limit,
+                        format!("more than {MAX_CHANGES_PER_UPLOAD} changes in one upload"),
+                    ));
+                }
+                let path = file_path(dir, &text)?;
+                match name.as_str() {
+                    "removed" => form.removed.push(path),
+                    "dvc_folders" => form.dvc_folders.push(path),
+                    other => drop(form.modes.insert(path, other == "executable")),
+                }
+            }
             "is_dvc_dir" => form.dvc_dir = text.eq_ignore_ascii_case("true") || text == "1",
             _ => {}
         }

@@ -111,6 +111,10 @@ impl Source for Branch {
         self.tip().read_range(path, range, cx)
     }
 
+    fn branch(&self) -> Option<String> {
+        Some("main".into())
+    }
+
     fn refresh(&self, _: &Cx) -> Result<bool> {
         let next = at_tip(&self.path)?;
         let moved = next.id() != self.id();

@@ -28,6 +28,7 @@ pub fn config(root: &Path) -> Arc<Config> {
         exe: std::env::current_exe().unwrap(),
         cache_dir: root.join("cache"),
         config_dir: root.join("config"),
+        data_dir: root.join("data-home"),
         runtime_dir: root.join("run"),
         dagshub_host: "https://dagshub.invalid".into(),
         dagshub_token: None,
@@ -69,6 +70,11 @@ impl Session {
             ..Default::default()
         };
         self.mounts.mount(&request, &self.cx)
+    }
+
+    /// What is staged in a mount, as `dds status` tells it.
+    pub fn status(&self, dir: &str) -> Outcome {
+        self.mounts.status(&rq::Status { dir: dir.into() }, &self.cx).unwrap()
     }
 
     pub fn unmount(&self, dir: &str) -> Result<Outcome, Error> {

@@ -27,6 +27,7 @@ fn real() -> (Arc<Session>, tempfile::TempDir) {
         exe: "/nowhere/dds".into(),
         cache_dir: dir.path().join("cache"),
         config_dir: dir.path().join("config"),
+        data_dir: dir.path().join("data"),
         runtime_dir: dir.path().join("run"),
         dagshub_host: "http://127.0.0.1:1".into(),
         dagshub_token: None,

@@ -1,0 +1,168 @@
+//! The requests that change the folder.
+
+use super::open_file::Opened;
+use super::{Errno, FileAttr, FileHandle, Fs, ReplyAttr, ReplyEmpty, ReplyWrite, TTL, errno, lock};
+use crate::inode::Ino;
+use crate::overlay::{Item, Own};
+use dds_core::Error;
+use fuser::TimeOrNow;
+use std::ffi::OsStr;
+use std::fs::FileTimes;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The type of a file and its bits for running it, of `mode_t`.
+const TYPE: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
+const RUN: u32 = 0o111;
+
+/// What `setattr` asks for.
+pub(super) struct Wanted {
+    pub mode: Option<u32>,
+    pub owner: (Option<u32>, Option<u32>),
+    pub size: Option<u64>,
+    pub mtime: Option<TimeOrNow>,
+}
+
+pub(super) fn answer(outcome: Result<(), rustix::io::Errno>, reply: ReplyEmpty) {
+    match outcome {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(system(error)),
+    }
+}
+
+fn system(error: rustix::io::Errno) -> Errno {
+    Errno::from_i32(error.raw_os_error())
+}
+
+impl Fs {
+    pub(super) fn write_at(&self, fh: FileHandle, offset: u64, data: &[u8], reply: ReplyWrite) {
+        let Some(open) = self.handle(fh).filter(|open| open.writes) else { return reply.error(Errno::EBADF) };
+        if let Some(own) = open.own() {
+            return match put(own, offset, data) {
+                Ok(()) => reply.written(data.len() as u32),
+                Err(error) => reply.error(error.into()),
+            };
+        }
+        let (fs, data) = (self.clone(), data.to_vec());
+        self.reader.pool().urgent(move || {
+            let written = fs.own_for(&open, false).and_then(|own| Ok(put(&own, offset, &data)?));
+            match written {
+                Ok(()) => reply.written(data.len() as u32),
+                Err(error) => reply.error(error),
+            }
+        });
+    }
+
+    pub(super) fn set_attributes(&self, ino: Ino, wanted: Wanted, fh: Option<FileHandle>, reply: ReplyAttr) {
+        if self.overlay.stage().is_none() {
+            return reply.error(Errno::EROFS);
+        }
+        let strange = |id: Option<u32>, ours: u32| id.is_some_and(|id| id != ours);
+        if strange(wanted.owner.0, self.owner.0) || strange(wanted.owner.1, self.owner.1) {
+            return reply.error(Errno::EPERM);
+        }
+        let open = fh.and_then(|fh| self.handle(fh));
+        let fs = self.clone();
+        let work = move || match fs.set(ino, &wanted, open).and_then(|()| fs.attr_of(ino)) {
+            Ok(attr) => reply.attr(&TTL, &attr),
+            Err(error) => reply.error(error),
+        };
+        // To make a file shorter or longer may need bytes of the repository.
+        self.reader.pool().urgent(work);
+    }
+
+    fn set(&self, ino: Ino, wanted: &Wanted, open: Option<Arc<Opened>>) -> Result<(), Errno> {
+        if let Some(size) = wanted.size {
+            let open = open.unwrap_or_else(|| Arc::new(Opened::new(ino, None, false)));
+            let own = self.own_for(&open, size == 0)?;
+            own.file.set_len(size)?;
+            own.touched();
+        }
+        if let Some(mode) = wanted.mode {
+            self.overlay.set_executable(ino, mode & RUN != 0).map_err(system)?;
+        }
+        if let Some(mtime) = &wanted.mtime
+            && let Some(own) = self.overlay.own_of(ino)?
+        {
+            let time = match mtime {
+                TimeOrNow::SpecificTime(time) => *time,
+                TimeOrNow::Now => SystemTime::now(),
+            };
+            own.file.set_times(FileTimes::new().set_modified(time))?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file, to be changed. May wait for the network.
+    fn own_for(&self, open: &Opened, empty: bool) -> Result<Arc<Own>, Errno> {
+        if let Some(own) = open.own() {
+            return Ok(own.clone());
+        }
+        let made = match empty {
+            true => self.overlay.make_empty(open.ino),
+            false => self.overlay.make_own(open.ino),
+        };
+        let own = made.map_err(|error| self.refused(open.ino, &error))?;
+        open.attach(&own);
+        self.attach_all(open.ino, &own);
+        Ok(own)
+    }
+
+    /// Tells the user why a file could not be changed.
+    fn refused(&self, ino: Ino, error: &Error) -> Errno {
+        if let Some(file) = self.overlay.item(ino).as_ref().and_then(Item::file) {
+            self.reader.report(file, error);
+        }
+        errno(error)
+    }
+
+    pub(super) fn create_file(&self, parent: Ino, name: &OsStr, mode: u32) -> Result<(FileAttr, u64), Errno> {
+        let (node, own) = self.overlay.create(parent, name, mode & RUN != 0).map_err(system)?;
+        let attr = self.attr(&Item::Node(node.clone())).map_err(|e| errno(&e))?;
+        let opened = Arc::new(Opened::new(node.ino, None, true));
+        opened.attach(&own);
+        Ok((attr, self.keep(opened)))
+    }
+
+    pub(super) fn make_node(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+    ) -> Result<FileAttr, Errno> {
+        // Repositories hold no devices, pipes and sockets.
+        if !matches!(mode & TYPE, 0 | REGULAR) {
+            return Err(Errno::EPERM);
+        }
+        let (node, _own) = self.overlay.create(parent, name, mode & !umask & RUN != 0).map_err(system)?;
+        self.attr(&Item::Node(node)).map_err(|e| errno(&e))
+    }
+
+    pub(super) fn make_folder(&self, parent: Ino, name: &OsStr) -> Result<FileAttr, Errno> {
+        let node = self.overlay.mkdir(parent, name).map_err(system)?;
+        self.attr(&Item::Node(node)).map_err(|e| errno(&e))
+    }
+
+    /// On the disk of this machine, with the notes of what it is about.
+    pub(super) fn sync(&self, fh: FileHandle, reply: ReplyEmpty) {
+        let open = lock(&self.files).get(&fh.0).cloned();
+        let fs = self.clone();
+        self.reader.pool().urgent(move || {
+            let own = open.and_then(|open| open.own().cloned());
+            let done = own.map_or(Ok(()), |own| own.file.sync_all());
+            match done.and_then(|()| fs.overlay.stage().map_or(Ok(()), |stage| stage.sync())) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(error.into()),
+            }
+        });
+    }
+}
+
+fn put(own: &Own, offset: u64, data: &[u8]) -> std::io::Result<()> {
+    let written = own.file.write_all_at(data, offset);
+    own.touched();
+    written
+}

@@ -1,0 +1,135 @@
+//! Bringing the bytes of a file of the repository into the stage, before they are changed.
+
+use super::{Item, Overlay, Own, lock};
+use crate::inode::{FileNode, Ino};
+use crate::reader::WHOLE_FILE_BYTES;
+use crate::stage::Change;
+use dds_core::{Error, Kind, Result};
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+
+/// Bytes of one request for a large file.
+const CHUNK: u64 = 4 * 1024 * 1024;
+
+impl Overlay {
+    /// The file's own bytes, to be changed; fetched whole and verified when it has none yet.
+    ///
+    /// Errors: those of the source, `Corrupt`, `Io`. Nothing has changed then.
+    pub fn make_own(&self, ino: Ino) -> Result<Arc<Own>> {
+        self.own_with(ino, |file, out, path| copy(file, out, path, self))
+    }
+
+    /// The same for a file that is cut to nothing: what it held is not fetched.
+    pub fn make_empty(&self, ino: Ino) -> Result<Arc<Own>> {
+        let own = self.own_with(ino, |_, _, _| Ok(()))?;
+        own.file.set_len(0).map_err(|e| self.io(&e))?;
+        own.touched();
+        Ok(own)
+    }
+
+    fn own_with(
+        &self,
+        ino: Ino,
+        fill: impl FnOnce(&FileNode, &mut File, &std::path::Path) -> Result<()>,
+    ) -> Result<Arc<Own>> {
+        let gate = lock(&self.arriving).entry(ino).or_default().clone();
+        let turn = lock(&gate);
+        let outcome = match self.own_of(ino) {
+            Ok(Some(own)) => Ok(own),
+            Ok(None) => self.bring(ino, fill),
+            Err(e) => Err(self.io(&e)),
+        };
+        drop(turn);
+        lock(&self.arriving).remove(&ino);
+        outcome
+    }
+
+    fn bring(
+        &self,
+        ino: Ino,
+        fill: impl FnOnce(&FileNode, &mut File, &std::path::Path) -> Result<()>,
+    ) -> Result<Arc<Own>> {
+        let stage = self.stage.as_ref().ok_or_else(|| Error::usage("the mount is read-only"))?;
+        let item = self.item(ino);
+        let file = item.as_ref().and_then(Item::file).ok_or_else(|| {
+            Error::new(Kind::Unreachable, "the revision from which the file was renamed cannot be read")
+        })?;
+        let (id, mut out) = stage.new_file().map_err(|e| self.io(&e))?;
+        let adopted = fill(file, &mut out, &stage.file_path(id)).and_then(|()| self.adopt(ino, id, out));
+        adopted.inspect_err(|_| stage.remove_file(id))
+    }
+
+    /// From now on the file has these bytes. One that was removed meanwhile has them for those who
+    /// still have it open.
+    fn adopt(&self, ino: Ino, id: u64, file: File) -> Result<Arc<Own>> {
+        let mut state = self.write();
+        let path = state.path_of(ino, self.base());
+        let item = path.as_ref().and_then(|path| state.resolve(path, self.base()));
+        let (Some(path), Some(item), Some(stage)) =
+            (path, item.filter(|item| item.ino() == ino), self.stage.as_ref())
+        else {
+            let own = self.own(id, file, Arc::default());
+            self.stage.iter().for_each(|stage| stage.remove_file(id));
+            return Ok(Arc::new(own));
+        };
+        let executable = match &item {
+            Item::Node(node) => node.change.executable(),
+            Item::Base(_) => None,
+        };
+        let change = Change::File { id, executable };
+        stage.note(&vec![(path.clone(), Some(change.clone()))]).map_err(|e| self.io(&e))?;
+        let node = Arc::new(self.node(ino, change, None));
+        let own = Arc::new(self.own(id, file, node.seq.clone()));
+        *lock(&node.own) = Arc::downgrade(&own);
+        state.insert(&path, node);
+        Ok(own)
+    }
+
+    fn io(&self, error: &std::io::Error) -> Error {
+        let dir = self.stage.as_ref().map_or_else(Default::default, |stage| stage.dir().to_owned());
+        // Which limit of the disk it was must reach the writer.
+        Error::io(&dir, error)
+    }
+}
+
+fn copy(file: &FileNode, out: &mut File, path: &std::path::Path, overlay: &Overlay) -> Result<()> {
+    let cx = &overlay.cx;
+    let io = |e: std::io::Error| Error::io(path, &e);
+    let size = file.size(cx)?;
+    if size <= WHOLE_FILE_BYTES {
+        let bytes = file.source.read(&file.path, cx)?;
+        check_length(file, size, bytes.len() as u64)?;
+        return out.write_all(&bytes).map_err(io);
+    }
+    let mut at = 0;
+    while at < size {
+        cx.cancel.check()?;
+        let range = at..(at + CHUNK).min(size);
+        let expected = range.end - range.start;
+        let bytes = file.source.read_range(&file.path, range, cx)?;
+        check_length(file, expected, bytes.len() as u64)?;
+        out.write_all(&bytes).map_err(io)?;
+        at += expected;
+    }
+    if let Some(digest) = &file.digest {
+        let (found, _) = dds_data::store::digest_of_file(path, digest)?;
+        if found != *digest {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("{}: its bytes have the digest {found}, not {digest}", file.path),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_length(file: &FileNode, expected: u64, came: u64) -> Result<()> {
+    match expected == came {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Corrupt,
+            format!("{}: {expected} bytes were expected, but {came} came", file.path),
+        )),
+    }
+}
