@@ -9,6 +9,7 @@ use crate::process::MountProcess;
 use crate::protocol::{Command, Settings, Spec, Tree};
 use crate::reader::Notice;
 use crate::stats::{Stats, Streamed};
+use crate::streams::{self, Streams};
 use crate::table::{Mount, MountTable, Problems, State, Way};
 use dds_core::engine::MountEngine;
 use dds_core::request as rq;
@@ -78,7 +79,7 @@ impl Mounts {
                 let paths = paths.iter().take(crate::protocol::MAX_PATHS).cloned().collect();
                 process.ask(Command::Follow { paths }, None).map(drop)
             }
-            Way::Copy(_) => Ok(()),
+            Way::Copy(_) | Way::Stream(_) => Ok(()),
         }
     }
 
@@ -183,8 +184,11 @@ impl Mounts {
         cx: &Cx,
     ) -> Result<Arc<Mount>> {
         let (streamed, problems) = (Arc::new(Streamed::default()), Arc::new(Problems::default()));
+        let run = &config.runtime_dir;
         let by_fuse = match r.via.as_str() {
             "copy" => None,
+            "stream" => None,
+            "auto" | "" if streams::is_offered(run) => None,
             "fuse" => Some(self.by_fuse(&url, &config, &*source, target, &problems, cx)?),
             "auto" | "" => match self.by_fuse(&url, &config, &*source, target, &problems, cx) {
                 Ok(made) => Some(made),
@@ -197,11 +201,24 @@ impl Mounts {
             },
             other => {
                 return Err(Error::usage(format!("no such way to mount: {other:?}"))
-                    .hint("write --via auto, --via fuse or --via copy"));
+                    .hint("write --via auto, --via fuse, --via stream or --via copy"));
             }
         };
         let (way, files, bytes) = match by_fuse {
             Some((process, tree)) => (Way::Fuse(process), tree.files, tree.bytes),
+            None if r.via == "stream" || (r.via != "copy" && streams::is_offered(run)) => {
+                let plan = Plan::when_wanted(&*source, cx)?;
+                let streams = Streams::fill(
+                    &plan,
+                    source.clone(),
+                    &target.dir,
+                    run,
+                    streamed.clone(),
+                    problems.clone(),
+                    cx,
+                )?;
+                (Way::Stream(streams), plan.files(), plan.bytes)
+            }
             None => {
                 let plan = Plan::new(&*source, cx)?;
                 let copies = Copies::fill(&plan, &*source, &target.dir, &streamed, cx)?;
@@ -281,6 +298,7 @@ impl MountEngine for Mounts {
         let how = match mount.way {
             Way::Fuse(_) => "streamed when read",
             Way::Copy(_) => "verified copies",
+            Way::Stream(_) => "fetched when opened",
         };
         let summary = format!(
             "mounted {dir}: {}, {} of {} ({how})",
@@ -316,7 +334,7 @@ impl MountEngine for Mounts {
         self.table.remove(&mount);
         let shown = mount.named.display().to_string();
         let mut summary = format!("unmounted {shown}");
-        if let Way::Copy(_) = mount.way {
+        if let Way::Copy(_) | Way::Stream(_) = mount.way {
             summary.push_str(&format!(": {} removed", count_text(outcome.removed as u64, "copy")));
         }
         let kept: Vec<String> = outcome.kept.iter().map(ToString::to_string).collect();
@@ -385,6 +403,14 @@ pub fn foreground(
 ) -> Result<()> {
     let mounts = Mounts::new(config.clone());
     let mount = mounts.mount_on(request, cx)?;
+    if let Way::Stream(_) = mount.way {
+        let [(preload, library), (name, table)] = streams::variables(&config.cache_dir, &config.runtime_dir)?;
+        cx.sink.note(&format!(
+            "programs see the files when they are started with\n  export {preload}={} {name}={}",
+            library.display(),
+            table.display()
+        ));
+    }
     on_mounted(&mount.named);
     while !cx.cancel.is_cancelled() && mount.is_alive() {
         std::thread::sleep(FOREGROUND_POLL);
