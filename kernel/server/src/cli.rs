@@ -154,11 +154,23 @@ fn stand_between(config: &Config) {
     }
 }
 
+/// Has programs that cells and `!` lines start read mounted folders where FUSE is not allowed, or where
+/// `DDS_MOUNT_VIA=stream` asks for it. Must be called before any thread is started.
+fn offer_streams(config: &Config) {
+    let is_asked = std::env::var_os("DDS_MOUNT_VIA").is_some_and(|way| way == "stream");
+    if (is_asked || dds_mount::fuse::probe().is_err())
+        && let Err(e) = dds_mount::streams::offer(&config.cache_dir, &config.runtime_dir)
+    {
+        tracing::warn!("mounted folders are filled with copies: {e}");
+    }
+}
+
 /// Runs as a kernel until it is told to end, and then leaves at once: a cell that does not stop may
 /// still be running.
 fn run_kernel(file: &Path, cwd: &Path) -> Result<()> {
     let config = Arc::new(config::load(&config::process_env)?);
     stand_between(&config);
+    offer_streams(&config);
     let uploads = config::uploads(&config::process_env);
     let history = config::history(&config::process_env);
     let cwd = cwd.to_owned();

@@ -284,7 +284,7 @@ mod tests {
                 "clone",
                 format!("`clone` needs URL (repository URL) and DIR (folder to make; must be missing or empty) | {clone}"),
             ),
-            ("mount u d --via fues", format!("--via takes auto, fuse or copy, not \"fues\" | did you mean `fuse`?\n{mount}")),
+            ("mount u d --via fues", format!("--via takes auto, fuse, stream or copy, not \"fues\" | did you mean `fuse`?\n{mount}")),
             ("show a --size big", format!("--size takes a whole number, 0 or more, not \"big\" | {show}")),
             ("show a --size", format!("--size needs a whole number, 0 or more | {show}")),
             ("show a --size 1 --size 2", format!("--size was given twice | {show}")),

@@ -141,6 +141,32 @@ impl Root {
         added.map_err(|e| Error::io(self.path.join(path.as_str()), &e))
     }
 
+    /// Makes the folders above `path` and, where nothing is, a node of the kind "socket" that belongs to
+    /// no program: nobody can open it. Says whether there was nothing.
+    pub fn node(&self, path: &RepoPath) -> Result<bool> {
+        let path = &RepoPath::parse_writable(path.as_str())?;
+        let Some((dir, name)) = self.containing(path, true)?.filter(|(_, name)| !name.is_empty()) else {
+            return Err(Error::internal(format!("{path:?} cannot be written")));
+        };
+        match rustix::fs::mknodat(dir.as_fd(), name, FileType::Socket, Mode::from_raw_mode(0o444), 0) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(e) => Err(self.error(path, e)),
+        }
+    }
+
+    /// What the system knows of `path` itself, links not followed; none when nothing is there.
+    pub fn look(&self, path: &RepoPath) -> Result<Option<rustix::fs::Stat>> {
+        let Some((dir, name)) = self.containing(path, false)?.filter(|(_, name)| !name.is_empty()) else {
+            return Ok(None);
+        };
+        match rustix::fs::statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(self.error(path, e)),
+        }
+    }
+
     /// Removes a file or a link; nothing when there is none.
     pub fn remove(&self, path: &RepoPath) -> Result<()> {
         let Some((dir, name)) = self.containing(path, false)? else { return Ok(()) };
@@ -276,6 +302,20 @@ mod tests {
         root.append(&path("log"), b"2").unwrap();
         assert_eq!(root.read(&path("log"), 9).unwrap().unwrap(), b"12");
         assert!(root.append(&path("link"), b"x").is_err() && !dir.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn nodes_cannot_be_opened_and_are_replaced_by_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(root.node(&path("d/a")).unwrap() && !root.node(&path("d/a")).unwrap());
+        assert_eq!(root.find(&path("d/a")).unwrap(), Some(Found::Other));
+        assert_eq!(std::fs::read(dir.path().join("d/a")).unwrap_err().raw_os_error(), Some(6));
+        assert!(root.open_file(&path("d/a")).unwrap().is_none());
+        root.write(&path("d/a"), &mut &b"x"[..], false).unwrap();
+        assert_eq!(root.look(&path("d/a")).unwrap().unwrap().st_size, 1);
+        assert!(!root.node(&path("d/a")).unwrap() && root.look(&path("d/b")).unwrap().is_none());
+        assert!(root.node(&path(".git/hooks/x")).is_err());
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub struct Mount {
     /// The folder to mount on; made when missing, must be empty; without it, named after the repository
     #[arg(default_value = "", hide_default_value = true)]
     pub dir: String,
-    /// How to provide the files: auto tries FUSE, then verified copies
-    #[arg(long, value_name = "WAY", value_parser = ["auto", "fuse", "copy"], default_value = "auto")]
+    /// How to provide the files: auto tries FUSE; then, for programs of this session, files that come when
+    /// they are opened (stream); then verified copies
+    #[arg(long, value_name = "WAY", value_parser = ["auto", "fuse", "stream", "copy"], default_value = "auto")]
     pub via: String,
     /// Access token (better: DAGSHUB_USER_TOKEN); never printed
     #[arg(long, value_name = "TOKEN")]

@@ -1,21 +1,30 @@
 //! Verified copies: how a folder is filled where FUSE is not allowed.
 //!
-//! All files are fetched before the folder is handed over, or none is left in it. Everything goes
-//! through one folder handle, so nothing outside is ever touched. Copies are read-only files;
-//! removing takes away what was made and is unchanged, and keeps what the user changed.
+//! All files are fetched before the folder is handed over, or none is left in it; or, for programs
+//! under [`crate::streams`], each has a node in its place that nobody can open until it is fetched.
+//! Everything goes through one folder handle, so nothing outside is ever touched. Copies are
+//! read-only files; removing takes away what was made and is unchanged, and keeps what the user
+//! changed.
 
 use crate::stats::Streamed;
 use dds_core::{Cx, Digest, Entry, EntryKind, Error, Kind, RepoPath, Result, Source};
 use dds_data::contain::Root;
+use md5::{Digest as _, Md5};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{Metadata, Permissions};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// Most bytes that are copied, all files together: 200 MB.
 pub const MAX_COPY_BYTES: u64 = 200_000_000;
+/// Larger files are fetched in parts, in bytes.
+const WHOLE: u64 = 64 << 20;
+/// One part, in bytes.
+const PART: u64 = 8 << 20;
 /// Files that are fetched at the same time.
 const WORKERS: usize = 16;
 
@@ -23,6 +32,8 @@ const WORKERS: usize = 16;
 pub struct Copies {
     root: Root,
     made: Mutex<Made>,
+    /// Files have nodes in their place until they are wanted, and then this time stamp.
+    when_wanted: Option<SystemTime>,
 }
 
 #[derive(Default)]
@@ -37,6 +48,8 @@ struct Copy {
     digest: Option<Digest>,
     revision: String,
     stamp: Stamp,
+    /// Not fetched yet: a node.
+    awaited: bool,
 }
 
 /// Changes with any write, rename or change of mode, and cannot be set back by ordinary means.
@@ -57,6 +70,16 @@ impl Stamp {
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
     }
+
+    /// What lies at `path`, whatever it is; none when nothing does.
+    fn at(root: &Root, path: &RepoPath) -> Result<Option<Self>> {
+        Ok(root.look(path)?.map(|found| Self {
+            device: found.st_dev,
+            inode: found.st_ino,
+            size: u64::try_from(found.st_size).unwrap_or(0),
+            changed: (found.st_ctime, found.st_ctime_nsec as i64),
+        }))
+    }
 }
 
 /// What is to be copied.
@@ -74,6 +97,15 @@ impl Plan {
     ///
     /// Errors: `Limit` when the files exceed [`MAX_COPY_BYTES`]; those of the source.
     pub fn new(source: &dyn Source, cx: &Cx) -> Result<Self> {
+        Self::within(MAX_COPY_BYTES, source, cx)
+    }
+
+    /// The same without a limit: for files that are fetched one by one, when somebody wants them.
+    pub fn when_wanted(source: &dyn Source, cx: &Cx) -> Result<Self> {
+        Self::within(u64::MAX, source, cx)
+    }
+
+    fn within(limit: u64, source: &dyn Source, cx: &Cx) -> Result<Self> {
         let mut files = source.list(&RepoPath::root(), true, cx)?;
         files.retain(|e| e.kind == EntryKind::File);
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -88,10 +120,15 @@ impl Plan {
             }
             bytes = bytes.saturating_add(file.size.unwrap_or(0));
         }
-        if bytes > MAX_COPY_BYTES {
-            return Err(too_much(files.len(), bytes, MAX_COPY_BYTES));
+        if bytes > limit {
+            return Err(too_much(files.len(), bytes, limit));
         }
-        Ok(Self { files, bytes, limit: MAX_COPY_BYTES })
+        Ok(Self { files, bytes, limit })
+    }
+
+    /// What is to be copied, in the order of their paths.
+    pub fn entries(&self) -> &[Entry] {
+        &self.files
     }
 
     pub fn files(&self) -> u64 {
@@ -151,12 +188,51 @@ impl Copies {
     ///
     /// Errors: the first one met, which names its file.
     pub fn fill(plan: &Plan, source: &dyn Source, dir: &Path, streamed: &Streamed, cx: &Cx) -> Result<Self> {
-        let copies = Self { root: Root::open(dir)?, made: Mutex::default() };
+        let copies = Self { root: Root::open(dir)?, made: Mutex::default(), when_wanted: None };
         if let Err(error) = copies.fetch(&plan.files, &Budget::new(plan, 0), source, streamed, cx) {
             copies.remove()?;
             return Err(error);
         }
         Ok(copies)
+    }
+
+    /// Puts a node in the place of every file; [`Copies::bring`] fetches them. When it fails, the folder is
+    /// empty again.
+    pub fn place(plan: &Plan, source: &dyn Source, dir: &Path, cx: &Cx) -> Result<Self> {
+        let now = Some(SystemTime::now());
+        let copies = Self { root: Root::open(dir)?, made: Mutex::default(), when_wanted: now };
+        if let Err(error) = copies.put_nodes(&plan.files, &source.id(), cx) {
+            copies.remove()?;
+            return Err(error);
+        }
+        Ok(copies)
+    }
+
+    fn put_nodes(&self, files: &[Entry], revision: &str, cx: &Cx) -> Result<()> {
+        for entry in files {
+            cx.cancel.check()?;
+            self.note_dirs(&entry.path)?;
+            if !self.root.node(&entry.path)? {
+                continue;
+            }
+            let Some(stamp) = Stamp::at(&self.root, &entry.path)? else { continue };
+            let copy = Copy { digest: entry.digest, revision: revision.to_owned(), stamp, awaited: true };
+            lock(&self.made).files.insert(entry.path.clone(), copy);
+        }
+        Ok(())
+    }
+
+    /// Fetches a file in whose place a node is. Nothing happens when it is there already, or when the
+    /// user has changed what is there.
+    ///
+    /// Errors: those of the source, `Corrupt`.
+    pub fn bring(&self, entry: &Entry, source: &dyn Source, streamed: &Streamed, cx: &Cx) -> Result<()> {
+        let is_awaited = lock(&self.made).files.get(&entry.path).is_some_and(|copy| copy.awaited);
+        if !is_awaited || !self.is_unchanged(&entry.path)? {
+            return Ok(());
+        }
+        let no_limit = Budget { used: AtomicU64::new(0), limit: u64::MAX, files: 1 };
+        self.copy_one(entry, &no_limit, source, &source.id(), streamed, cx)
     }
 
     /// Moves to another revision: fetches what is new or changed, removes what is gone. What the user
@@ -184,6 +260,13 @@ impl Copies {
             self.remove_one(path, &mut kept)?;
         }
         fetch.retain(|entry| self.is_free_or_ours(&entry.path));
+        if self.when_wanted.is_some() {
+            for entry in &fetch {
+                self.remove_one(&entry.path, &mut kept)?;
+            }
+            self.put_nodes(&fetch, &revision, cx)?;
+            return Ok(fetch.len());
+        }
         self.fetch(&fetch, &Budget::new(plan, held), source, streamed, cx)?;
         Ok(fetch.len())
     }
@@ -252,23 +335,31 @@ impl Copies {
     ) -> Result<()> {
         cx.cancel.check()?;
         let path = &entry.path;
-        let bytes = source.read(path, cx).map_err(|e| match e.message.contains(path.as_str()) {
-            true => e,
-            false => e.context(path),
-        })?;
-        streamed.at_least(path, bytes.len() as u64);
-        if entry.size.is_some_and(|size| size != bytes.len() as u64) {
-            let (size, came) = (entry.size.unwrap_or(0), bytes.len());
-            return Err(Error::new(
-                Kind::Corrupt,
-                format!("{path}: listed with {size} bytes, but {came} came"),
-            ));
-        }
-        if entry.size.is_none() {
-            budget.take(bytes.len() as u64)?;
-        }
         self.note_dirs(path)?;
-        self.root.write(path, &mut &bytes[..], false)?;
+        let large = entry.size.filter(|size| *size > WHOLE).zip(entry.digest);
+        if let Some((size, Digest::Md5(md5))) = large {
+            let mut ranges = Ranges::new(path, size, md5, source, streamed, cx);
+            let written = self.root.write(path, &mut ranges, false);
+            // What the source said says more than what the writer made of it.
+            ranges.failed.map_or(written, Err)?;
+        } else {
+            let bytes = source.read(path, cx).map_err(|e| match e.message.contains(path.as_str()) {
+                true => e,
+                false => e.context(path),
+            })?;
+            streamed.at_least(path, bytes.len() as u64);
+            if entry.size.is_some_and(|size| size != bytes.len() as u64) {
+                let (size, came) = (entry.size.unwrap_or(0), bytes.len());
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    format!("{path}: listed with {size} bytes, but {came} came"),
+                ));
+            }
+            if entry.size.is_none() {
+                budget.take(bytes.len() as u64)?;
+            }
+            self.root.write(path, &mut &bytes[..], false)?;
+        }
         let failed = |e: std::io::Error| Error::io(self.root.path().join(path.as_str()), &e);
         let file = self.root.open_file(path)?.ok_or_else(|| {
             Error::new(
@@ -277,8 +368,11 @@ impl Copies {
             )
         })?;
         file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
+        if let Some(time) = self.when_wanted {
+            file.set_modified(time).map_err(failed)?;
+        }
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-        let copy = Copy { digest: entry.digest, revision: revision.to_owned(), stamp };
+        let copy = Copy { digest: entry.digest, revision: revision.to_owned(), stamp, awaited: false };
         lock(&self.made).files.insert(path.clone(), copy);
         Ok(())
     }
@@ -309,9 +403,7 @@ impl Copies {
     /// Whether the file at `path` is the copy as it was written. False when it is gone.
     fn is_unchanged(&self, path: &RepoPath) -> Result<bool> {
         let Some(copy) = lock(&self.made).files.get(path).cloned() else { return Ok(false) };
-        let Some(file) = self.root.open_file(path)? else { return Ok(false) };
-        let meta = file.metadata().map_err(|e| Error::io(self.root.path().join(path.as_str()), &e))?;
-        Ok(Stamp::of(&meta) == copy.stamp)
+        Ok(Stamp::at(&self.root, path)? == Some(copy.stamp))
     }
 
     fn remove_one(&self, path: &RepoPath, kept: &mut Vec<RepoPath>) -> Result<bool> {
@@ -323,6 +415,71 @@ impl Copies {
         }
         lock(&self.made).files.remove(path);
         Ok(removed)
+    }
+}
+
+/// A large file in parts, none of which is handed on as the last before the digest was right.
+struct Ranges<'a> {
+    path: &'a RepoPath,
+    size: u64,
+    expected: [u8; 16],
+    source: &'a dyn Source,
+    streamed: &'a Streamed,
+    cx: &'a Cx,
+    next: u64,
+    part: std::io::Cursor<Vec<u8>>,
+    md5: Md5,
+    failed: Option<Error>,
+}
+
+impl<'a> Ranges<'a> {
+    fn new(
+        path: &'a RepoPath,
+        size: u64,
+        expected: [u8; 16],
+        source: &'a dyn Source,
+        streamed: &'a Streamed,
+        cx: &'a Cx,
+    ) -> Self {
+        let part = std::io::Cursor::default();
+        Self { path, size, expected, source, streamed, cx, next: 0, part, md5: Md5::new(), failed: None }
+    }
+
+    fn fetch(&mut self) -> Result<()> {
+        self.cx.cancel.check()?;
+        let end = self.size.min(self.next.saturating_add(PART));
+        let bytes = self.source.read_range(self.path, self.next..end, self.cx)?;
+        if bytes.len() as u64 != end - self.next {
+            let came = self.next + bytes.len() as u64;
+            let message = format!("{}: listed with {} bytes, but {came} came", self.path, self.size);
+            return Err(Error::new(Kind::Corrupt, message));
+        }
+        self.streamed.more(self.path, bytes.len() as u64);
+        self.md5.update(&bytes);
+        self.next = end;
+        if end == self.size && <[u8; 16]>::from(self.md5.finalize_reset()) != self.expected {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("{}: the bytes do not have its digest", self.path),
+            ));
+        }
+        self.part = std::io::Cursor::new(bytes);
+        Ok(())
+    }
+}
+
+impl Read for Ranges<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let is_read = self.part.position() >= self.part.get_ref().len() as u64;
+        if is_read
+            && self.next < self.size
+            && let Err(error) = self.fetch()
+        {
+            let message = error.message.clone();
+            self.failed = Some(error);
+            return Err(std::io::Error::other(message));
+        }
+        self.part.read(buffer)
     }
 }
 

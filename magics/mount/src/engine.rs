@@ -9,6 +9,7 @@ use crate::process::MountProcess;
 use crate::protocol::{Command, Settings, Spec, Tree};
 use crate::reader::Notice;
 use crate::stats::{Stats, Streamed};
+use crate::streams::{self, Streams};
 use crate::table::{Mount, MountTable, Problems, State, Way};
 use dds_core::engine::MountEngine;
 use dds_core::request as rq;
@@ -78,7 +79,7 @@ impl Mounts {
                 let paths = paths.iter().take(crate::protocol::MAX_PATHS).cloned().collect();
                 process.ask(Command::Follow { paths }, None).map(drop)
             }
-            Way::Copy(_) => Ok(()),
+            Way::Copy(_) | Way::Stream(_) => Ok(()),
         }
     }
 
@@ -187,8 +188,10 @@ impl Mounts {
         let by_fuse = |target: &Target| {
             self.by_fuse(&url, &config, &*source, target, r.read_only, (&problems, &moved), cx)
         };
+        let run = &config.runtime_dir;
         let by_fuse = match r.via.as_str() {
-            "copy" => None,
+            "copy" | "stream" => None,
+            "auto" | "" if streams::is_offered(run) => None,
             "fuse" => Some(by_fuse(target)?),
             "auto" | "" => match by_fuse(target) {
                 Ok(made) => Some(made),
@@ -201,11 +204,24 @@ impl Mounts {
             },
             other => {
                 return Err(Error::usage(format!("no such way to mount: {other:?}"))
-                    .hint("write --via auto, --via fuse or --via copy"));
+                    .hint("write --via auto, --via fuse, --via stream or --via copy"));
             }
         };
         let (way, files, bytes, stage) = match by_fuse {
             Some((process, tree)) => (Way::Fuse(process), tree.files, tree.bytes, tree.stage),
+            None if r.via == "stream" || (r.via != "copy" && streams::is_offered(run)) => {
+                let plan = Plan::when_wanted(&*source, cx)?;
+                let streams = Streams::fill(
+                    &plan,
+                    source.clone(),
+                    &target.dir,
+                    run,
+                    streamed.clone(),
+                    problems.clone(),
+                    cx,
+                )?;
+                (Way::Stream(streams), plan.files(), plan.bytes, None)
+            }
             None => {
                 let plan = Plan::new(&*source, cx)?;
                 let copies = Copies::fill(&plan, &*source, &target.dir, &streamed, cx)?;
@@ -302,6 +318,7 @@ impl MountEngine for Mounts {
             }
             Way::Fuse(_) => "streamed when read, read-only: a commit was asked for, not a branch",
             Way::Copy(_) => "verified copies",
+            Way::Stream(_) => "fetched when opened",
         };
         let staged = self.staged_count(&mount);
         let mut summary = format!(
@@ -345,7 +362,7 @@ impl MountEngine for Mounts {
         self.table.remove(&mount);
         let shown = mount.named.display().to_string();
         let mut summary = format!("unmounted {shown}");
-        if let Way::Copy(_) = mount.way {
+        if let Way::Copy(_) | Way::Stream(_) = mount.way {
             summary.push_str(&format!(": {} removed", count_text(outcome.removed as u64, "copy")));
         }
         let kept: Vec<String> = outcome.kept.iter().map(ToString::to_string).collect();
@@ -426,6 +443,14 @@ pub fn foreground(
 ) -> Result<()> {
     let mounts = Mounts::new(config.clone());
     let mount = mounts.mount_on(request, cx)?;
+    if let Way::Stream(_) = mount.way {
+        let [(preload, library), (name, table)] = streams::variables(&config.cache_dir, &config.runtime_dir)?;
+        cx.sink.note(&format!(
+            "programs see the files when they are started with\n  export {preload}={} {name}={}",
+            library.display(),
+            table.display()
+        ));
+    }
     on_mounted(&mount.named);
     while !cx.cancel.is_cancelled() && mount.is_alive() {
         std::thread::sleep(FOREGROUND_POLL);

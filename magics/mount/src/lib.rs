@@ -2,7 +2,8 @@
 //!
 //! [`Mounts`] is the owner's side: the commands, the table that leads paths to repositories, the
 //! numbers. Each FUSE mount is a process of its own, [`child_main`], which ends with its owner.
-//! Where FUSE is not allowed, the folder is filled with verified copies. What a mounted folder
+//! Where FUSE is not allowed, files come when programs open them ([`streams`]), or the folder is
+//! filled with verified copies. What a mounted folder
 //! promises is written in `SEMANTICS.md`, whose examples are run by the tests.
 //!
 //! Invariants: nothing is written outside the mounted folder; no bytes of a damaged file are served;
@@ -28,6 +29,7 @@ pub mod reader;
 pub mod stage;
 pub mod staging;
 pub mod stats;
+pub mod streams;
 pub mod superblock;
 pub mod table;
 

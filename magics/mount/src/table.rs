@@ -10,6 +10,7 @@ use crate::open::{Opener, pinned, same_repository};
 use crate::process::MountProcess;
 use crate::protocol::{Command, MAX_PATHS, Tree, What};
 use crate::stats::{Stats, Streamed};
+use crate::streams::Streams;
 use dds_core::{Config, Cx, Error, Located, RepoPath, RepoUrl, Resolver, Result, Source};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -23,6 +24,7 @@ pub const MAX_PROBLEMS: usize = 100;
 pub enum Way {
     Fuse(MountProcess),
     Copy(Copies),
+    Stream(Streams),
 }
 
 impl Way {
@@ -30,6 +32,7 @@ impl Way {
         match self {
             Way::Fuse(_) => "fuse",
             Way::Copy(_) => "copy",
+            Way::Stream(_) => "stream",
         }
     }
 }
@@ -142,6 +145,11 @@ impl Mount {
                 copies.refresh(&plan, &*source, &self.streamed, cx)?;
                 (plan.files(), plan.bytes)
             }
+            Way::Stream(streams) => {
+                let plan = Plan::when_wanted(&*source, cx)?;
+                streams.refresh(&plan, source.clone(), cx)?;
+                (plan.files(), plan.bytes)
+            }
         };
         *self.state.write().unwrap_or_else(PoisonError::into_inner) =
             State { url, source, shown, files, bytes };
@@ -157,7 +165,7 @@ impl Mount {
     pub fn is_alive(&self) -> bool {
         match &self.way {
             Way::Fuse(process) => !process.has_ended(),
-            Way::Copy(_) => true,
+            Way::Copy(_) | Way::Stream(_) => true,
         }
     }
 
@@ -165,7 +173,7 @@ impl Mount {
     pub(crate) fn is_gone(&self) -> bool {
         match &self.way {
             Way::Fuse(process) => process.has_ended() || !mount_point::is_mounted(&self.dir),
-            Way::Copy(_) => false,
+            Way::Copy(_) | Way::Stream(_) => false,
         }
     }
 
@@ -198,6 +206,7 @@ impl Mount {
         let outcome = match &self.way {
             Way::Fuse(process) => process.stop().map(|()| Removed::default()),
             Way::Copy(copies) => copies.remove(),
+            Way::Stream(streams) => streams.remove(),
         }?;
         mount_point::remove_made(&self.made);
         Ok(outcome)

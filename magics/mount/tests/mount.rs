@@ -420,7 +420,7 @@ fn killing_the_mount_process_leaves_no_dead_folder() {
 fn mount_process(session: &Session) -> u32 {
     match &session.mounts.table().mounts()[0].way {
         dds_mount::table::Way::Fuse(process) => process.pid(),
-        dds_mount::table::Way::Copy(_) => panic!("mounted by FUSE"),
+        dds_mount::table::Way::Copy(_) | dds_mount::table::Way::Stream(_) => panic!("mounted by FUSE"),
     }
 }
 

@@ -29,7 +29,7 @@ struct Step {
 #[test]
 fn the_examples_of_the_promises_hold() {
     let text = include_str!("../SEMANTICS.md");
-    for way in session::ways() {
+    for way in session::ways().into_iter().chain(["stream"]) {
         let session = Session::new();
         std::fs::rename(session.repo("plain"), session.at("art")).unwrap();
         let steps = steps(text, way);
@@ -58,12 +58,13 @@ fn steps(text: &str, way: &str) -> Vec<Step> {
 
 fn run(session: &Session, line: &str, way: &str) -> Vec<String> {
     if let Some(shell) = line.strip_prefix('!') {
-        let output = Command::new("sh")
-            .args(["-c", shell])
-            .current_dir(&session.root)
-            .env("LC_ALL", "C.UTF-8")
-            .output()
-            .unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", shell]).current_dir(&session.root).env("LC_ALL", "C.UTF-8");
+        if way == "stream" {
+            let config = session::config(&session.root);
+            command.envs(dds_mount::streams::variables(&config.cache_dir, &config.runtime_dir).unwrap());
+        }
+        let output = command.output().unwrap();
         assert!(output.stderr.is_empty(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
         return String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
     }

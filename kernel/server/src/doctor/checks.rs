@@ -153,7 +153,10 @@ pub(super) fn fuse() -> Check {
         Err(e) => Check::bad(
             "/dev/fuse",
             State::Missing,
-            format!("cannot be opened ({e}): mounts hold verified copies of up to 200 MB"),
+            format!(
+                "cannot be opened ({e}): a notebook's mounts fetch files when its programs open them; those of a \
+                 shell hold verified copies of up to 200 MB"
+            ),
             "load the module (modprobe fuse); in a container: --device /dev/fuse --cap-add SYS_ADMIN",
         ),
     }

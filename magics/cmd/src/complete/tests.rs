@@ -43,7 +43,7 @@ fn completion_table() {
         ("%dds show --s|", "--s", &["--size"]),
         ("%dds show --|", "--", &["--size", "--max", "--columns", "--crop", "--flip", "--out", "--json"]),
         ("%dds show --size 3 --s|", "--s", &[]),
-        ("%dds mount u d --via |", "", &["auto", "fuse", "copy"]),
+        ("%dds mount u d --via |", "", &["auto", "fuse", "stream", "copy"]),
         ("%dds mount u d --via=f|", "--via=f", &["--via=fuse"]),
         ("%dds show ar|", "ar", &["art/", "art/a\\ b.jpg", "art/ü.jpg"]),
         ("%dds show \"art/a|", "\"art/a", &["\"art/a b.jpg"]),
