@@ -25,6 +25,7 @@ fn engine(dir: &Path) -> dds_learn::Learn {
         exe: PathBuf::new(),
         cache_dir: dir.join("cache"),
         config_dir: PathBuf::new(),
+        data_dir: PathBuf::new(),
         runtime_dir: PathBuf::new(),
         dagshub_host: "https://dagshub.invalid".into(),
         dagshub_token: None,

@@ -311,7 +311,7 @@ impl Mounts {
         let found = mounts.iter().find(|m| m.stage.is_none() && (within(&m.named) || within(&m.dir)));
         if let Some(mount) = found {
             let why = match &mount.way {
-                Way::Copy(_) => "it was filled with copies; `dds upload` takes changed files",
+                Way::Copy(_) | Way::Stream(_) => "it holds copies; `dds upload` takes changed files",
                 Way::Fuse(_) => {
                     "it was mounted so, at a commit, or is a plain Git repository; mount a branch of a server \
                      with DagsHub's API, or of a local repository, to write"

@@ -46,7 +46,7 @@ fn mounted() -> Served {
     let options = create::Options { git_files: vec![readme], ..Default::default() };
     create::git_dvc_repo(&files, &repo, &options, &session.cx).unwrap();
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = ServeOptions { addr, token: None::<Secret>, read_only: false };
+    let options = ServeOptions { addr, token: None::<Secret>, read_only: false, access_log: None };
     let server = Server::start(&repo, options, &session.cx).unwrap();
     let request = dds_core::request::Mount {
         url: server.repo_url(),

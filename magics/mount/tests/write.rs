@@ -56,8 +56,12 @@ fn serve(session: &Session) -> Served {
     let git_files = vec![text("README.md", "# Art\n"), text("notes/a.txt", "a\n")];
     let options = create::Options { git_files, ..Default::default() };
     create::git_dvc_repo(&files, &repo, &options, &session.cx).unwrap();
-    let options =
-        ServeOptions { addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), token: None, read_only: false };
+    let options = ServeOptions {
+        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        token: None,
+        read_only: false,
+        access_log: None,
+    };
     Served { server: Server::start(&repo, options, &session.cx).unwrap(), repo }
 }
 
