@@ -93,11 +93,8 @@ def student(dds, url: str, number: int, folder, fuse: bool) -> list[str]:
                     errors.append(f"{number}: {path} is empty")
         elif dds.run("cat", f"{url}:README.md").stdout != "# Art\n":
             errors.append(f"{number}: cannot read")
-        for _ in range(20 * STUDENTS):
-            done = dds.run("upload", mine, "--to", f"{url}:work", "-m", f"Student {number}", timeout=300)
-            # Somebody else was first: the answer says so, and that one may try again.
-            if done.returncode == 0 or "then upload again" not in done.stderr:
-                break
+        # Others commit meanwhile, again and again: that is no error of anybody's.
+        done = dds.run("upload", mine, "--to", f"{url}:work", "-m", f"Student {number}", timeout=300)
         if done.returncode:
             errors.append(f"{number}: {done.stderr}")
         elif dds.run("cat", f"{url}:{name}", timeout=300).stdout != f"by {number}\n":

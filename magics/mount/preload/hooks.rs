@@ -139,11 +139,8 @@ unsafe fn size(dir: c_int, path: *const c_char) -> Option<u64> {
 unsafe fn whole(dir: c_int, path: *const c_char) -> Option<PathBuf> {
     // SAFETY: it ends in a zero.
     let given = Path::new(std::ffi::OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()));
-    let from = if given.is_absolute() || dir == AT_FDCWD {
-        given.to_owned()
-    } else {
-        folder_of(dir)?.join(given)
-    };
+    let from =
+        if given.is_absolute() || dir == AT_FDCWD { given.to_owned() } else { folder_of(dir)?.join(given) };
     let text = CString::new(from.into_os_string().into_vec()).ok()?;
     // SAFETY: with a null pointer the C library allocates, and the memory is given back here.
     unsafe {
@@ -367,7 +364,8 @@ fn is_streamed(descriptor: c_int) -> bool {
         return false;
     }
     let before = errno();
-    let found = std::panic::catch_unwind(|| folder_of(descriptor).and_then(|path| session_of(&path)).is_some());
+    let found =
+        std::panic::catch_unwind(|| folder_of(descriptor).and_then(|path| session_of(&path)).is_some());
     ASKING.set(false);
     set_errno(before);
     found.unwrap_or(false)

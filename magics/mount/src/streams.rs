@@ -53,7 +53,7 @@ pub fn offer(cache: &Path, run: &Path) -> Result<()> {
     if tasks.count() != 1 {
         return Err(Error::internal("other threads are running"));
     }
-    let library = provide_library(cache)?;
+    let library = provide_library(cache, run)?;
     let table = table_in(run);
     make_private(&table)?;
     let mut preload = library.into_os_string();
@@ -76,7 +76,7 @@ pub fn offer(cache: &Path, run: &Path) -> Result<()> {
 pub fn variables(cache: &Path, run: &Path) -> Result<[(&'static str, PathBuf); 2]> {
     let table = table_in(run);
     make_private(&table)?;
-    Ok([(PRELOAD_VAR, provide_library(cache)?), (STREAMS_VAR, table)])
+    Ok([(PRELOAD_VAR, provide_library(cache, run)?), (STREAMS_VAR, table)])
 }
 
 /// Whether programs that this process starts read streamed folders of a session with this folder.
@@ -107,11 +107,17 @@ fn remove_old_rows(table: &Path) {
 
 /// The library as a file, which bears the name of its content, so that no version replaces another
 /// that programs have loaded.
-fn provide_library(cache: &Path) -> Result<PathBuf> {
+fn provide_library(cache: &Path, run: &Path) -> Result<PathBuf> {
     if LIBRARY.is_empty() {
         return Err(Error::new(Kind::Unavailable, "there is no library of hooks for this system"));
     }
-    let folder = cache.join("lib");
+    // The loader takes a list, parted by blanks and colons.
+    let is_one = |folder: &&Path| !folder.as_os_str().as_bytes().iter().any(|byte| b" :\t\n".contains(byte));
+    let Some(folder) = [cache, run].into_iter().find(is_one) else {
+        let message = format!("{} has a blank or a colon in its name", cache.display());
+        return Err(Error::new(Kind::Unavailable, message).hint("set XDG_CACHE_HOME to a folder without"));
+    };
+    let folder = folder.join("lib");
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, &e))?;
     let name = format!("libdds_stream-{}.so", hex::encode(Md5::digest(LIBRARY)));
     let file = folder.join(name);

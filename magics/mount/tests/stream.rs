@@ -160,3 +160,14 @@ fn unmounting_keeps_what_the_user_changed() {
     let rows = fs::read_dir(session::config(&session.root).runtime_dir.join("streams")).unwrap();
     assert_eq!(rows.count(), 0);
 }
+
+#[test]
+fn the_library_lies_where_the_loader_finds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (blank, plain) = (folder.path().join("a b"), folder.path().join("run"));
+    let [(name, library), _] = streams::variables(&blank, &plain).unwrap();
+    assert_eq!(name, "LD_PRELOAD");
+    assert!(library.starts_with(&plain) && library.is_file());
+    let error = streams::variables(&blank, &blank).unwrap_err();
+    assert!(error.hint.unwrap().contains("XDG_CACHE_HOME"));
+}

@@ -22,6 +22,8 @@ pub const BATCH_FILES: usize = 100;
 pub const BATCH_BYTES: u64 = 100 << 20;
 const ATTEMPTS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(150);
+/// How often others may commit before us, on one branch with a whole class on it.
+const MAX_OVERTAKEN: u32 = 1000;
 
 /// One upload under way: the branch and the commit that the next batch builds on.
 pub(super) struct Sender {
@@ -118,10 +120,10 @@ impl Sender {
     async fn send(&mut self, batch: &Batch) -> Result<()> {
         let mut pause = PAUSE;
         let mut last: Option<Error> = None;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(pause).await;
-                pause = pause.saturating_mul(2);
+        let (mut attempts, mut overtaken) = (0, 0);
+        while attempts < ATTEMPTS && overtaken < MAX_OVERTAKEN {
+            if last.is_some() {
+                tokio::time::sleep(pause + apart(overtaken)).await;
             }
             let error = match self.client.put(&self.branch, &self.folder, self.form(batch)).await {
                 Ok(Put::Committed { commit }) => {
@@ -140,10 +142,18 @@ impl Sender {
                 Err(e) if matches!(e.kind, Kind::Unreachable | Kind::Conflict) => e,
                 Err(e) => return Err(e),
             };
+            let before = self.head.clone();
             if self.is_done(batch, &error).await? {
                 self.changed = true;
                 self.follow_new_branch();
                 return Ok(());
+            }
+            if self.head == before {
+                attempts += 1;
+                pause = pause.saturating_mul(2);
+            } else {
+                // Somebody else got in first: the next one may be us.
+                overtaken += 1;
             }
             last = Some(error);
         }
@@ -255,6 +265,12 @@ impl Sender {
         there.retain(|path, _| paths.contains(path));
         Ok(there)
     }
+}
+
+/// Those who try again at the same time do not stay together: up to 100 ms.
+fn apart(overtaken: u32) -> Duration {
+    let seed = std::process::id().wrapping_add(overtaken).wrapping_mul(2_654_435_761);
+    Duration::from_millis(u64::from(seed >> 16) % 100)
 }
 
 fn split(files: &[Ours]) -> Vec<&[Ours]> {
