@@ -77,14 +77,16 @@ def test_what_programs_write_becomes_one_commit(served, mount, dds, env, tmp_pat
 
 def test_a_kill_loses_nothing(served, mount, dds, tmp_path):  # noqa: F811
     folder = tmp_path / "m"
-    process = mount(served.url, folder, "fuse")
+    # A cache of its own: others have read these files.
+    dds = dds.with_env(XDG_CACHE_HOME=str(tmp_path / "cache"))
+    process = mount(served.url, folder, "fuse", with_dds=dds)
     (folder / "new.txt").write_text("kept\n")
     sh(folder, "mv", "clipart/food", "clipart/meals")
     process.kill()
     wait_until(lambda: not is_mounted(folder), "the mount is gone after kill -9 of its owner")
     assert "not committed yet" in dds.ok("status")
     again = tmp_path / "again"
-    mount(served.url, again, "fuse")
+    mount(served.url, again, "fuse", with_dds=dds)
     assert (again / "new.txt").read_text() == "kept\n"
     content = served.repository.files["clipart/food/012.jpg"]
     assert (again / "clipart/meals/012.jpg").read_bytes() == content

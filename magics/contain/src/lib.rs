@@ -10,13 +10,14 @@
 )]
 
 use dds_core::{Error, Kind, RepoPath, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 const COPY_CHUNK: usize = 1 << 20;
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -117,6 +118,7 @@ impl Root {
         let fd =
             rustix::fs::openat(dir.as_fd(), &*temporary, flags, mode).map_err(|e| self.error(path, e))?;
         let done = copy(content, File::from(fd))
+            .and_then(|file| file.sync_data())
             .map_err(|e| Error::io(self.path.join(path.as_str()), &e))
             .and_then(|()| settle(&dir, &temporary, name, replace).map_err(|e| self.error(path, e)));
         if !matches!(done, Ok(true)) {
@@ -153,6 +155,52 @@ impl Root {
             Err(Errno::EXIST) => Ok(false),
             Err(e) => Err(self.error(path, e)),
         }
+    }
+
+    /// Gives the node at `path` a time stamp.
+    pub fn set_modified(&self, path: &RepoPath, time: SystemTime) -> Result<()> {
+        let Some((dir, name)) = self.containing(path, false)?.filter(|(_, name)| !name.is_empty()) else {
+            return Ok(());
+        };
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let stamp = Timespec {
+            tv_sec: i64::try_from(since.as_secs()).unwrap_or_default(),
+            tv_nsec: since.subsec_nanos().into(),
+        };
+        let times = Timestamps { last_access: stamp, last_modification: stamp };
+        rustix::fs::utimensat(dir.as_fd(), name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| self.error(path, e))
+    }
+
+    /// A file without a name in the folder of `path`, for [`Root::write_into`]; none where the file system
+    /// has no such files, or the folder is missing.
+    pub fn nameless(&self, path: &RepoPath) -> Result<Option<File>> {
+        let Some((dir, _)) = self.containing(path, false)?.filter(|(_, name)| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(dir.as_fd(), ".", flags, Mode::from_raw_mode(0o644)).ok().map(File::from))
+    }
+
+    /// As [`Root::write`], into a file that was made by [`Root::nameless`] and is known by its number. The
+    /// machine's fall may take it along: it is for what can be had again.
+    pub fn write_into(&self, path: &RepoPath, file: File, content: &mut dyn Read) -> Result<()> {
+        let path = &RepoPath::parse_writable(path.as_str())?;
+        let Some((dir, name)) = self.containing(path, false)?.filter(|(_, name)| !name.is_empty()) else {
+            return Err(Error::internal(format!("{path:?} cannot be written")));
+        };
+        let fd = file.try_clone().map_err(|e| Error::io(self.path.join(path.as_str()), &e))?;
+        copy(content, file).map_err(|e| Error::io(self.path.join(path.as_str()), &e))?;
+        let temporary =
+            format!(".dds-incoming-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let by_number = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::linkat(CWD, &*by_number, dir.as_fd(), &*temporary, AtFlags::SYMLINK_FOLLOW)
+            .map_err(|e| self.error(path, e))?;
+        let done = rustix::fs::renameat(dir.as_fd(), &*temporary, dir.as_fd(), name);
+        if done.is_err() {
+            let _ = rustix::fs::unlinkat(dir.as_fd(), &*temporary, AtFlags::empty());
+        }
+        done.map_err(|e| self.error(path, e))
     }
 
     /// What the system knows of `path` itself, links not followed; none when nothing is there.
@@ -248,14 +296,14 @@ fn settle(dir: &OwnedFd, temporary: &str, name: &str, replace: bool) -> std::res
     }
 }
 
-fn copy(from: &mut dyn Read, mut to: File) -> io::Result<()> {
+fn copy(from: &mut dyn Read, mut to: File) -> io::Result<File> {
     let mut chunk = vec![0; COPY_CHUNK];
     loop {
         let n = from.read(&mut chunk)?;
         let Some(part) = chunk.get(..n).filter(|p| !p.is_empty()) else { break };
         to.write_all(part)?;
     }
-    to.sync_data()
+    Ok(to)
 }
 
 #[cfg(test)]
@@ -316,6 +364,18 @@ mod tests {
         assert_eq!(root.look(&path("d/a")).unwrap().unwrap().st_size, 1);
         assert!(!root.node(&path("d/a")).unwrap() && root.look(&path("d/b")).unwrap().is_none());
         assert!(root.node(&path(".git/hooks/x")).is_err());
+        root.node(&path("d/c")).unwrap();
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        root.set_modified(&path("d/c"), time).unwrap();
+        assert_eq!(root.look(&path("d/c")).unwrap().unwrap().st_mtime, 1_000_000_000);
+        // Where the file system has files without names, the number is known before the name is taken.
+        if let Some(file) = root.nameless(&path("d/c")).unwrap() {
+            let number = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+            root.write_into(&path("d/c"), file, &mut &b"xyz"[..]).unwrap();
+            assert_eq!(root.look(&path("d/c")).unwrap().unwrap().st_ino, number);
+            assert_eq!(std::fs::read(dir.path().join("d/c")).unwrap(), b"xyz");
+            assert_eq!(std::fs::read_dir(dir.path().join("d")).unwrap().count(), 2);
+        }
     }
 
     #[test]

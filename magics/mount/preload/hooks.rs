@@ -105,9 +105,9 @@ unsafe fn brought(dir: c_int, path: *const c_char) -> bool {
         ask('M', &path)
     });
     ASKING.set(false);
-    match answer.unwrap_or(Some(-i64::from(EIO))) {
-        Some(0..) => true,
-        Some(number) => {
+    match answer.unwrap_or(Some((-i64::from(EIO), 0))) {
+        Some((0.., _)) => true,
+        Some((number, _)) => {
             set_errno(c_int::try_from(-number).unwrap_or(EIO));
             false
         }
@@ -119,8 +119,9 @@ unsafe fn brought(dir: c_int, path: *const c_char) -> bool {
     }
 }
 
-/// The size of the file that is not there yet; none for an ordinary socket.
-unsafe fn size(dir: c_int, path: *const c_char) -> Option<u64> {
+/// The size of the file that is not there yet, and the number that it will have, 0 if that is unknown;
+/// none for an ordinary socket.
+unsafe fn size(dir: c_int, path: *const c_char) -> Option<(u64, u64)> {
     if path.is_null() || ASKING.replace(true) {
         return None;
     }
@@ -132,7 +133,8 @@ unsafe fn size(dir: c_int, path: *const c_char) -> Option<u64> {
     });
     ASKING.set(false);
     set_errno(before);
-    answer.ok().flatten().and_then(|size| u64::try_from(size).ok())
+    let (size, number) = answer.ok().flatten()?;
+    Some((u64::try_from(size).ok()?, number))
 }
 
 /// The path with its links followed, from the root.
@@ -158,21 +160,23 @@ fn folder_of(descriptor: c_int) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()
 }
 
-/// Asks the session that the path belongs to. None if it belongs to none; an error is a negative
-/// number of the system's.
-fn ask(question: char, path: &Path) -> Option<i64> {
+/// Asks the session that the path belongs to, which answers with two numbers. None if it belongs to
+/// none; an error is a negative number of the system's.
+fn ask(question: char, path: &Path) -> Option<(i64, u64)> {
     let (inside, socket) = session_of(path)?;
-    let exchange = || -> std::io::Result<i64> {
+    let exchange = || -> std::io::Result<(i64, u64)> {
         let mut stream = UnixStream::connect(socket)?;
         stream.write_all(&[question as u8, b' '])?;
         stream.write_all(inside.as_os_str().as_bytes())?;
         stream.shutdown(std::net::Shutdown::Write)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        answer.trim().parse().map_err(std::io::Error::other)
+        let (first, second) = answer.trim().split_once(' ').unwrap_or((answer.trim(), "0"));
+        let first = first.parse().map_err(std::io::Error::other)?;
+        Ok((first, second.parse().unwrap_or(0)))
     };
     // A session that is gone cannot bring anything.
-    Some(exchange().unwrap_or(-i64::from(EIO)))
+    Some(exchange().unwrap_or((-i64::from(EIO), 0)))
 }
 
 /// The path below its folder, and the session's socket.
@@ -233,7 +237,8 @@ opens_stream!(fopen c"fopen", fopen64 c"fopen64");
 const MODE_AT: usize = 24;
 #[cfg(not(target_arch = "x86_64"))]
 const MODE_AT: usize = 16;
-/// … and the size in bytes, and that in blocks of 512 bytes.
+/// … and the number of the inode, the size in bytes, and that in blocks of 512 bytes.
+const NUMBER_AT: usize = 8;
 const SIZE_AT: usize = 48;
 const BLOCKS_AT: usize = 64;
 
@@ -243,9 +248,12 @@ unsafe fn mend(dir: c_int, path: *const c_char, stat: *mut u8) {
     unsafe {
         let mode = stat.add(MODE_AT).cast::<u32>();
         if mode.read() & S_IFMT == S_IFSOCK
-            && let Some(size) = size(dir, path)
+            && let Some((size, number)) = size(dir, path)
         {
             mode.write(mode.read() & !S_IFMT | S_IFREG);
+            if number != 0 {
+                stat.add(NUMBER_AT).cast::<u64>().write(number);
+            }
             stat.add(SIZE_AT).cast::<u64>().write(size);
             stat.add(BLOCKS_AT).cast::<u64>().write(size.div_ceil(512));
         }
@@ -313,8 +321,9 @@ macro_rules! old_stats_at {
 }
 old_stats_at!(__fxstatat c"__fxstatat", __fxstatat64 c"__fxstatat64");
 
-/// Where `struct statx` has the mode, the size and the blocks.
+/// Where `struct statx` has the mode, the number of the inode, the size and the blocks.
 const X_MODE_AT: usize = 28;
+const X_NUMBER_AT: usize = 32;
 const X_SIZE_AT: usize = 40;
 const X_BLOCKS_AT: usize = 48;
 
@@ -331,8 +340,11 @@ pub unsafe extern "C" fn statx(
     if done == 0 && flags & AT_EMPTY_PATH == 0 && !path.is_null() && *path != 0 {
         let mode = stat.add(X_MODE_AT).cast::<u16>();
         if u32::from(mode.read()) & S_IFMT == S_IFSOCK
-            && let Some(size) = size(dir, path)
+            && let Some((size, number)) = size(dir, path)
         {
+            if number != 0 {
+                stat.add(X_NUMBER_AT).cast::<u64>().write(number);
+            }
             mode.write((u32::from(mode.read()) & !S_IFMT | S_IFREG) as u16);
             stat.add(X_SIZE_AT).cast::<u64>().write(size);
             stat.add(X_BLOCKS_AT).cast::<u64>().write(size.div_ceil(512));

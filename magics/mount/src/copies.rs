@@ -11,7 +11,7 @@ use dds_core::{Cx, Digest, Entry, EntryKind, Error, Kind, RepoPath, Result, Sour
 use dds_data::contain::Root;
 use md5::{Digest as _, Md5};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{Metadata, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -215,6 +215,9 @@ impl Copies {
             if !self.root.node(&entry.path)? {
                 continue;
             }
+            if let Some(time) = self.when_wanted {
+                self.root.set_modified(&entry.path, time)?;
+            }
             let Some(stamp) = Stamp::at(&self.root, &entry.path)? else { continue };
             let copy = Copy { digest: entry.digest, revision: revision.to_owned(), stamp, awaited: true };
             lock(&self.made).files.insert(entry.path.clone(), copy);
@@ -226,13 +229,39 @@ impl Copies {
     /// user has changed what is there.
     ///
     /// Errors: those of the source, `Corrupt`.
-    pub fn bring(&self, entry: &Entry, source: &dyn Source, streamed: &Streamed, cx: &Cx) -> Result<()> {
-        let is_awaited = lock(&self.made).files.get(&entry.path).is_some_and(|copy| copy.awaited);
-        if !is_awaited || !self.is_unchanged(&entry.path)? {
+    /// It becomes `file`, if there is one, which was made by [`Copies::reserve`].
+    pub fn bring(
+        &self,
+        entry: &Entry,
+        file: Option<File>,
+        source: &dyn Source,
+        streamed: &Streamed,
+        cx: &Cx,
+    ) -> Result<()> {
+        if !self.is_awaited(&entry.path) || !self.is_unchanged(&entry.path)? {
             return Ok(());
         }
         let no_limit = Budget { used: AtomicU64::new(0), limit: u64::MAX, files: 1 };
-        self.copy_one(entry, &no_limit, source, &source.id(), streamed, cx)
+        self.copy_one(entry, file, &no_limit, source, &source.id(), streamed, cx)
+    }
+
+    /// Whether a node is in the place of the file, as far as we know.
+    pub fn is_awaited(&self, path: &RepoPath) -> bool {
+        lock(&self.made).files.get(path).is_some_and(|copy| copy.awaited)
+    }
+
+    /// The file that [`Copies::bring`] will put in the node's place, and its number: programs compare the
+    /// number before and after they open a file. None where the file system has no files without names.
+    pub fn reserve(&self, path: &RepoPath) -> Option<(File, u64)> {
+        let file = self.root.nameless(path).ok().flatten()?;
+        let number = file.metadata().ok()?.ino();
+        Some((file, number))
+    }
+
+    /// Size and number of what lies at `path`.
+    pub fn look(&self, path: &RepoPath) -> Option<(u64, u64)> {
+        let found = self.root.look(path).ok().flatten()?;
+        Some((u64::try_from(found.st_size).ok()?, found.st_ino))
     }
 
     /// Moves to another revision: fetches what is new or changed, removes what is gone. What the user
@@ -308,7 +337,9 @@ impl Copies {
                         if lock(&failed).is_some() {
                             return;
                         }
-                        if let Err(error) = self.copy_one(entry, budget, source, &revision, streamed, cx) {
+                        if let Err(error) =
+                            self.copy_one(entry, None, budget, source, &revision, streamed, cx)
+                        {
                             lock(&failed).get_or_insert(error);
                             return;
                         }
@@ -324,9 +355,11 @@ impl Copies {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of one copy, used here only")]
     fn copy_one(
         &self,
         entry: &Entry,
+        file: Option<File>,
         budget: &Budget,
         source: &dyn Source,
         revision: &str,
@@ -339,7 +372,7 @@ impl Copies {
         let large = entry.size.filter(|size| *size > WHOLE).zip(entry.digest);
         if let Some((size, Digest::Md5(md5))) = large {
             let mut ranges = Ranges::new(path, size, md5, source, streamed, cx);
-            let written = self.root.write(path, &mut ranges, false);
+            let written = self.put(path, file, &mut ranges);
             // What the source said says more than what the writer made of it.
             ranges.failed.map_or(written, Err)?;
         } else {
@@ -358,7 +391,7 @@ impl Copies {
             if entry.size.is_none() {
                 budget.take(bytes.len() as u64)?;
             }
-            self.root.write(path, &mut &bytes[..], false)?;
+            self.put(path, file, &mut &bytes[..])?;
         }
         let failed = |e: std::io::Error| Error::io(self.root.path().join(path.as_str()), &e);
         let file = self.root.open_file(path)?.ok_or_else(|| {
@@ -375,6 +408,13 @@ impl Copies {
         let copy = Copy { digest: entry.digest, revision: revision.to_owned(), stamp, awaited: false };
         lock(&self.made).files.insert(path.clone(), copy);
         Ok(())
+    }
+
+    fn put(&self, path: &RepoPath, file: Option<File>, content: &mut dyn Read) -> Result<()> {
+        match file {
+            Some(file) => self.root.write_into(path, file, content),
+            None => self.root.write(path, content, false),
+        }
     }
 
     /// Remembers the folders above `path` that writing it will make.

@@ -12,7 +12,8 @@ use crate::stats::Streamed;
 use crate::table::Problems;
 use dds_core::{Cx, Entry, Error, Kind, RepoPath, Result, Source};
 use md5::{Digest as _, Md5};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
@@ -37,6 +38,8 @@ const MAX_QUESTION: u64 = 8192;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Files fetched ahead at first, and at most.
 const WINDOW: std::ops::Range<usize> = 4..64;
+/// Files without a name that are held open, because somebody has asked about them.
+const MAX_RESERVED: usize = 256;
 /// How far the next file may lie from the last one for a reader in order: several may read at once.
 const NEAR: usize = 8;
 /// Files that are fetched ahead at the same time.
@@ -157,6 +160,8 @@ struct Inner {
     ended: AtomicBool,
     askers: Mutex<usize>,
     fewer: Condvar,
+    /// Files that somebody has asked about, and that were not fetched since.
+    reserved: Mutex<VecDeque<(RepoPath, File, u64)>>,
     /// Files that are being fetched.
     coming: Mutex<HashSet<RepoPath>>,
     came: Condvar,
@@ -223,6 +228,7 @@ impl Streams {
             ended: AtomicBool::new(false),
             askers: Mutex::default(),
             fewer: Condvar::new(),
+            reserved: Mutex::default(),
             coming: Mutex::default(),
             came: Condvar::new(),
             ahead: Mutex::default(),
@@ -324,41 +330,70 @@ impl Inner {
         self.fewer.notify_one();
     }
 
-    /// `M PATH` brings a file, `S PATH` asks for its size; the answer is a number, negative for an
-    /// error of the system's.
+    /// `M PATH` brings a file, `S PATH` asks for its size and the number of its inode; the answer is a
+    /// number or two, the first negative for an error of the system's.
     fn answer(self: &Arc<Self>, mut stream: UnixStream) -> std::io::Result<()> {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut question = Vec::new();
         (&mut stream).take(MAX_QUESTION).read_to_end(&mut question)?;
-        let number = self.number(&question);
-        stream.write_all(number.to_string().as_bytes())?;
+        let (number, inode) = self.number(&question);
+        stream.write_all(format!("{number} {inode}").as_bytes())?;
         stream.shutdown(Shutdown::Both)
     }
 
-    fn number(self: &Arc<Self>, question: &[u8]) -> i64 {
-        let Some((kind, path)) = question.split_at_checked(2) else { return -i64::from(INVALID) };
+    fn number(self: &Arc<Self>, question: &[u8]) -> (i64, u64) {
+        let fail = |number: i32| (-i64::from(number), 0);
+        let Some((kind, path)) = question.split_at_checked(2) else { return fail(INVALID) };
         let path = std::str::from_utf8(path).ok().and_then(|path| RepoPath::parse(path).ok());
-        let Some(path) = path else { return -i64::from(MISSING) };
+        let Some(path) = path else { return fail(MISSING) };
         let entry = {
             let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
             tree.places.get(&path).and_then(|at| Some((*at, tree.entries.get(*at)?.size)))
         };
-        let Some((at, size)) = entry else { return -i64::from(MISSING) };
+        let Some((at, size)) = entry else { return fail(MISSING) };
         match kind {
-            b"S " => size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-i64::from(MISSING)),
+            b"S " => self.looks(&path, size).unwrap_or_else(|| fail(MISSING)),
             b"M " => {
                 self.fetch_ahead(at);
                 match self.bring(&path) {
-                    Ok(()) => 0,
+                    Ok(()) => (0, 0),
                     Err(error) => {
                         self.problems.add(&error.to_string());
                         tracing::warn!("{path}: {error}");
-                        -i64::from(number_of(&error))
+                        fail(number_of(&error))
                     }
                 }
             }
-            _ => -i64::from(INVALID),
+            _ => fail(INVALID),
         }
+    }
+
+    /// Size and number of a file; the number is the one that it will have when it is there, 0 where that
+    /// cannot be known.
+    fn looks(&self, path: &RepoPath, size: Option<u64>) -> Option<(i64, u64)> {
+        let mut reserved = lock(&self.reserved);
+        // Asked under the lock: a file that has come is no longer reserved.
+        if !self.copies.is_awaited(path) {
+            return self.copies.look(path).map(|(size, inode)| (size.cast_signed(), inode));
+        }
+        let number = self.reserve(&mut reserved, path).map_or(0, |(_, number)| number);
+        Some((i64::try_from(size?).ok()?, number))
+    }
+
+    fn reserve(
+        &self,
+        reserved: &mut VecDeque<(RepoPath, File, u64)>,
+        path: &RepoPath,
+    ) -> Option<(File, u64)> {
+        if let Some((_, file, number)) = reserved.iter().find(|(known, ..)| known == path) {
+            return Some((file.try_clone().ok()?, *number));
+        }
+        let (file, number) = self.copies.reserve(path)?;
+        if reserved.len() >= MAX_RESERVED {
+            reserved.pop_front();
+        }
+        reserved.push_back((path.clone(), file.try_clone().ok()?, number));
+        Some((file, number))
     }
 
     /// One fetch for all who want the file at the same time.
@@ -373,10 +408,14 @@ impl Inner {
             // Held meanwhile: the folder does not move to another revision under a file that comes.
             let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
             match tree.places.get(path).and_then(|at| tree.entries.get(*at)) {
-                Some(entry) => self.copies.bring(entry, &*tree.source, &self.streamed, &self.cx),
+                Some(entry) => {
+                    let file = self.reserve(&mut lock(&self.reserved), path).map(|(file, _)| file);
+                    self.copies.bring(entry, file, &*tree.source, &self.streamed, &self.cx)
+                }
                 None => Err(Error::not_found(format!("{path}: not in this revision"))),
             }
         };
+        lock(&self.reserved).retain(|(known, ..)| known != path);
         lock(&self.coming).remove(path);
         self.came.notify_all();
         done

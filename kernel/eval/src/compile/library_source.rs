@@ -219,8 +219,10 @@ mod tests {
             for file in ["core/src/lib.rs", "std/src/lib.rs"] {
                 std::fs::write(source.join(file), version).unwrap();
             }
-            std::fs::create_dir_all(&folder).unwrap();
-            stand::link(&source.join("std"), &folder, "std").unwrap();
+            if version == "1" {
+                std::fs::create_dir_all(&folder).unwrap();
+                stand::link(&source.join("std"), &folder, "std").unwrap();
+            }
             link_all(&source, &folder).unwrap();
             assert!(!source.join("std/Cargo.toml").exists(), "the compiler's own source stays as it is");
             for file in ["core/src/lib.rs", "std/src/lib.rs"] {
