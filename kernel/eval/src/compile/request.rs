@@ -31,7 +31,7 @@ const BUILD_VARS: [&str; 14] = [
     "LIBCLANG_PATH",
 ];
 /// Those of them that evcxr sets for its own folder, or that have nothing to do with the result.
-const NOT_BUILD_VARS: [&str; 8] = [
+const NOT_BUILD_VARS: [&str; 9] = [
     "CARGO_TARGET_DIR",
     "CARGO_BUILD_BUILD_DIR",
     "CARGO_PROFILE_DEV_OPT_LEVEL",
@@ -39,6 +39,8 @@ const NOT_BUILD_VARS: [&str; 8] = [
     "RUST_BACKTRACE",
     "RUST_LOG",
     "RUST_RECURSION_COUNT",
+    // The analysis's own; another one in each session.
+    "RUST_SRC_PATH",
     "RUSTC",
 ];
 
@@ -177,5 +179,6 @@ mod tests {
     fn variables_of_builds() {
         assert!(changes_builds("CARGO_PROFILE_DEV_DEBUG") && changes_builds("CFLAGS_x86"));
         assert!(!changes_builds("CARGO_TARGET_DIR") && !changes_builds("HOME"));
+        assert!(!changes_builds("RUST_SRC_PATH"), "sessions would not share what they compile");
     }
 }
