@@ -22,7 +22,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// By which the loader finds the library, and the library the sessions.
@@ -146,7 +145,6 @@ fn provide_library(cache: &Path, run: &Path) -> Result<PathBuf> {
 /// A folder whose files come when they are opened.
 pub struct Streams {
     inner: Arc<Inner>,
-    listening: Option<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -233,7 +231,7 @@ impl Streams {
             came: Condvar::new(),
             ahead: Mutex::default(),
         });
-        let mut streams = Self { inner, listening: None };
+        let streams = Self { inner };
         match streams.listen(&dir) {
             Ok(()) => Ok(streams),
             Err(error) => {
@@ -243,13 +241,15 @@ impl Streams {
         }
     }
 
-    fn listen(&mut self, dir: &Path) -> Result<()> {
+    fn listen(&self, dir: &Path) -> Result<()> {
         let inner = &self.inner;
         let listener = UnixListener::bind(&inner.socket).map_err(|e| Error::io(&inner.socket, &e))?;
         let inner = self.inner.clone();
         let thread = std::thread::Builder::new().name("streams".into());
-        let listening = thread.spawn(move || inner.answer_all(&listener));
-        self.listening = Some(listening.map_err(|e| Error::internal(format!("no thread: {e}")))?);
+        // Nobody waits for it: it could not be woken if its socket were removed by somebody else.
+        thread
+            .spawn(move || inner.answer_all(&listener))
+            .map_err(|e| Error::internal(format!("no thread can be started: {e}")))?;
         // Whole at once: programs read this folder at any moment.
         let inner = &self.inner;
         let row = [dir.as_os_str().as_bytes(), inner.socket.as_os_str().as_bytes(), b""].join(&b"\n"[..]);
@@ -283,9 +283,6 @@ impl Streams {
 impl Drop for Streams {
     fn drop(&mut self) {
         self.inner.end();
-        if let Some(listening) = self.listening.take() {
-            let _ = listening.join();
-        }
     }
 }
 
