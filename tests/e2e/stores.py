@@ -1,4 +1,4 @@
-"""Real servers that keep DVC's objects: S3 (moto), WebDAV (wsgidav) and SSH (asyncssh).
+"""Real servers that keep DVC's objects, S3 (moto), WebDAV (wsgidav) and SSH (asyncssh), or repositories (Git).
 
 Run as a program, this file is one of the servers that must live in a process of their own.
 """
@@ -100,6 +100,87 @@ def ssh(env: dict[str, str], folder: Path, keys: Path):
         yield port
 
 
+@contextlib.contextmanager
+def git(env: dict[str, str], folder: Path):
+    """Git's own server over the bare repositories in `folder`, for whoever knows PASSWORD; gives its host and port.
+
+    Once, before it takes a push, it runs the program `folder/before-push`; and once, where there is a file
+    `folder/lose-answer`, it takes a push and says nothing.
+    """
+    with server("git", folder, env=env) as port:
+        yield f"127.0.0.1:{port}"
+
+
+def serve_git(folder: str):
+    import base64
+    import subprocess
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    before_push, lose_answer = Path(folder, "before-push"), Path(folder, "lose-answer")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+
+        def answer(self, status: int, headers: list[tuple[str, str]], body: bytes):
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self):
+            body = self.body()
+            login = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+            if login.partition(":")[2] != PASSWORD:
+                return self.answer(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
+            path, _, query = self.path.partition("?")
+            is_push = self.command == "POST" and path.endswith("/git-receive-pack")
+            if is_push and before_push.exists():
+                once = before_push.rename(before_push.with_suffix(".ran"))
+                subprocess.run([once], check=True)
+            env = os.environ | {
+                "GIT_PROJECT_ROOT": folder,
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "REMOTE_USER": USER,
+                "REQUEST_METHOD": self.command,
+                "PATH_INFO": path,
+                "QUERY_STRING": query,
+                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                "CONTENT_LENGTH": str(len(body)),
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            }
+            done = subprocess.run(["git", "http-backend"], input=body, stdout=subprocess.PIPE, env=env)
+            if is_push and lose_answer.exists():
+                lose_answer.unlink()
+                self.close_connection = True
+                return None
+            head, _, rest = done.stdout.partition(b"\r\n\r\n")
+            headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+            status = int(headers.pop("Status", "200").split()[0])
+            return self.answer(status, list(headers.items()), rest)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    print(f"serving {web.server_port}", flush=True)
+    web.serve_forever()
+
+
 def serve_s3():
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
@@ -148,4 +229,4 @@ def serve_ssh(folder: str, keys: str):
 
 
 if __name__ == "__main__":
-    {"s3": serve_s3, "webdav": serve_webdav, "ssh": serve_ssh}[sys.argv[1]](*sys.argv[2:])
+    {"s3": serve_s3, "webdav": serve_webdav, "ssh": serve_ssh, "git": serve_git}[sys.argv[1]](*sys.argv[2:])

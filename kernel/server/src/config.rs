@@ -62,8 +62,15 @@ pub fn checkpoints(env: Env<'_>) -> bool {
     !text(env, "DDS_CHECKPOINTS").is_some_and(|value| matches!(value.as_str(), "off" | "0" | "no" | "false"))
 }
 
-/// The variables that AWS's own tools and the `dagshub` client read, and where `fetch` searches.
-const PASSED_ON: [&str; 14] = [
+/// The variables that the tools of AWS, Azure and Google and the `dagshub` client read, and where `fetch`
+/// searches.
+const PASSED_ON: [&str; 20] = [
+    "AZURE_STORAGE_ACCOUNT",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "STORAGE_EMULATOR_HOST",
     "DDS_OPENVERSE_URL",
     "DDS_WIKIMEDIA_URL",
     "DAGSHUB_CLIENT_ID",

@@ -271,9 +271,15 @@ fn host_and_credentials<'a>(text: &str, authority: &'a str) -> Result<(Option<Cr
     }
     let credentials = userinfo.map(|u| {
         let (user, password) = u.split_once(':').unwrap_or((u, ""));
-        Credentials { user: user.to_owned(), password: Secret::new(password) }
+        Credentials { user: decoded(user), password: Secret::new(decoded(password)) }
     });
     Ok((credentials, host))
+}
+
+/// Without percent-encoding, which `@`, `:` and `/` need in a URL.
+fn decoded(part: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(part).decode_utf8();
+    decoded.map_or_else(|_| part.to_owned(), std::borrow::Cow::into_owned)
 }
 
 fn parse_hub(text: &str) -> Result<RepoUrl> {
@@ -391,6 +397,11 @@ mod tests {
         let RepoUrl::Hub { credentials: Some(c), .. } = &u else { panic!() };
         assert_eq!((c.user.as_str(), c.password.expose()), ("user", "s3cret"));
         assert!(!format!("{u} {u:?}").contains("s3cret"));
+        for (text, password) in [("a%40b%3Ac%20d", "a@b:c d"), ("100%", "100%"), ("%ff", "%ff")] {
+            let u = RepoUrl::parse(&format!("https://user:{text}@hub.example/o/r.git")).unwrap();
+            let RepoUrl::Git { credentials: Some(c), .. } = &u else { panic!() };
+            assert_eq!(c.password.expose(), password);
+        }
         for broken in [
             "https://user:s3cret@hub.example",
             "https://user:s3cret@hub.example/o",

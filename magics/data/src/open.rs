@@ -9,7 +9,7 @@ mod history;
 mod hub;
 mod local;
 mod prefetch;
-mod upstream;
+pub(crate) mod upstream;
 
 use crate::account;
 use crate::client::fetch::{is_private, is_private_address};
@@ -82,6 +82,19 @@ pub fn open_repo(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<Repo>> {
         url => url.clone(),
     };
     Ok(Arc::new(Repo { url, inner }))
+}
+
+/// The newest copy of a repository of which only Git is spoken, and the way to it.
+///
+/// Errors: those of `git fetch`; `Internal` for other repositories.
+pub(crate) fn open_upstream(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<(Repository, Arc<Upstream>)> {
+    let RepoUrl::Git { url: address, credentials, .. } = url else {
+        return Err(Error::internal("not a plain Git repository"));
+    };
+    let upstream = Arc::new(Upstream::open(address, None, credentials.as_ref(), config, cx)?);
+    let outside = outside(config, Origin::Elsewhere { public: is_public(address) });
+    let repository = Repository::open_with(upstream.dir(), Some(outside), Some(upstream.clone()))?;
+    Ok((repository, upstream))
 }
 
 /// A client for the server behind `url`.

@@ -3,12 +3,14 @@
 //! Changes are made against a commit. When the branch has moved since, what others changed is compared
 //! with ours: the same files are a conflict, which names them; other files are left as they are when
 //! the caller agrees to build on top (`rebase`). On servers with DagsHub's API changes travel in batches
-//! ([`sender`]); repositories of this machine are committed to directly.
+//! ([`sender`]); repositories of this machine are committed to directly; for those of which only Git is
+//! spoken, data goes to their DVC remote first, then the commit is pushed.
 
 mod conflict;
 mod sender;
 
-use crate::open::{connect, outside};
+use crate::open::upstream::Pushed;
+use crate::open::{connect, open_upstream, outside};
 use crate::repository::{self, MAX_SUMMARY_CHARS, NewFile, Origin, Repository, Upload, Uploaded};
 use crate::runtime;
 use crate::store::digest_of_file;
@@ -22,6 +24,8 @@ use std::path::PathBuf;
 pub use crate::repository::Choice;
 
 const COPY_CHUNK: usize = 1 << 20;
+/// How often others may push before us.
+const MAX_OVERTAKEN: u32 = 20;
 
 /// A file that shall be in the repository.
 #[derive(Clone, Debug)]
@@ -139,9 +143,52 @@ pub(crate) fn send(
     match url {
         RepoUrl::Local { .. } => into_local(config, url, wanted, files, cx),
         RepoUrl::Hub { .. } | RepoUrl::DagsHub { .. } => into_hub(config, url, wanted, files, cx),
-        RepoUrl::Git { url, .. } => {
-            Err(Error::usage(format!("{url} is a plain Git repository, which takes no uploads"))
-                .hint(format!("clone it (dds clone {url} DIR), upload into DIR, then `git push`")))
+        RepoUrl::Git { .. } => into_git(config, url, wanted, files, cx),
+    }
+}
+
+/// A commit in our copy of a repository on another machine, then a push of it. When somebody else was
+/// faster, the same is made once more on top of theirs.
+fn into_git(config: &Config, url: &RepoUrl, wanted: &Publish, files: &[Ours], cx: &Cx) -> Result<Published> {
+    // Without a base, what was there when we began: what others change from then on is not replaced.
+    let mut wanted = wanted.clone();
+    let mut overtaken = 0;
+    loop {
+        let (repository, upstream) = open_upstream(url, config, cx)?;
+        let named = wanted.branch.clone().or_else(|| url.rev().map(str::to_owned));
+        let branch = named.unwrap_or_else(|| repository.default_branch());
+        let tips = repository.branches();
+        let tip_of = |name: &str| tips.iter().find(|(b, _)| b == name).map(|(_, oid)| oid.to_string());
+        let tip = tip_of(&branch);
+        repository.reload_stores(tip.as_deref().and_then(|tip| git2::Oid::from_str(tip).ok()))?;
+        let from = conflict::checked(config, url, &branch, tip.clone(), &wanted, files, cx)?;
+        let folders = dvc_folders(config, url, from.as_deref(), &wanted, files, cx)?;
+        let last_commit = from.filter(|_| wanted.base.is_some());
+        let made = into_repository(&repository, branch, true, last_commit, &wanted, folders, files, cx)?;
+        if !made.changed {
+            return Ok(made);
+        }
+        let before = if wanted.new_branch.is_some() { None } else { tip.clone() };
+        match upstream.push(&made.commit, &made.branch, before.as_deref(), cx)? {
+            Pushed::Done => return Ok(made),
+            Pushed::Moved if wanted.new_branch.is_some() => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("the branch {:?} exists already", made.branch),
+                )
+                .hint("choose another name, or commit to it with --branch"));
+            }
+            Pushed::Moved if overtaken == MAX_OVERTAKEN => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("others pushed to {} {MAX_OVERTAKEN} times while this was prepared", made.branch),
+                )
+                .hint("try again later, or commit to a branch of your own with --new-branch NAME"));
+            }
+            Pushed::Moved => overtaken += 1,
+        }
+        if wanted.base.is_none() {
+            (wanted.base, wanted.rebase) = (tip, true);
         }
     }
 }
@@ -253,13 +300,15 @@ fn into_local(
     let from = conflict::checked(config, url, &branch, tip, wanted, files, cx)?;
     let folders = dvc_folders(config, url, from.as_deref(), wanted, files, cx)?;
     let last_commit = from.filter(|_| wanted.base.is_some());
-    into_repository(&repository, branch, last_commit, wanted, folders, files, cx)
+    into_repository(&repository, branch, false, last_commit, wanted, folders, files, cx)
 }
 
-/// One commit in a repository of this machine.
+/// One commit in a repository of this machine; `to_be_pushed` when that is a copy of another one.
+#[expect(clippy::too_many_arguments, reason = "the parts of one commit, each from another place")]
 fn into_repository(
     repository: &Repository,
     branch: String,
+    to_be_pushed: bool,
     last_commit: Option<String>,
     wanted: &Publish,
     dvc_dirs: Vec<RepoPath>,
@@ -293,6 +342,7 @@ fn into_repository(
             branch: branch.clone(),
             new_branch: wanted.new_branch.clone(),
             last_commit,
+            to_be_pushed,
         },
     )
     .map_err(|e| if e.kind == Kind::Conflict && wanted.base.is_some() { e.hint("try again") } else { e })?;

@@ -4,6 +4,8 @@
 //! versions. It is trusted for nothing: whoever reads verifies. Credentials never leave for another
 //! origin than the remote's own, and appear in no message.
 
+mod azure;
+mod gs;
 mod http;
 #[cfg(test)]
 mod memory;
@@ -78,6 +80,8 @@ pub trait Remote: Send + Sync {
 pub fn open(remote: &RemoteConfig, config: &Config, elsewhere: bool) -> Result<Arc<dyn Remote>> {
     match remote.scheme() {
         "http" | "https" => Ok(Arc::new(http::HttpRemote::open(remote, config, elsewhere)?)),
+        "azure" => Ok(Arc::new(azure::AzureRemote::open(remote, config, elsewhere)?)),
+        "gs" => Ok(Arc::new(gs::GsRemote::open(remote, config, elsewhere)?)),
         "s3" => Ok(Arc::new(s3::S3Remote::open(remote, config, elsewhere)?)),
         "webdav" | "webdavs" => Ok(Arc::new(webdav::WebDavRemote::open(remote, config, elsewhere)?)),
         "ssh" | "sftp" => Ok(Arc::new(ssh::SshRemote::open(remote, config, elsewhere)?)),
@@ -87,8 +91,6 @@ pub fn open(remote: &RemoteConfig, config: &Config, elsewhere: bool) -> Result<A
 
 fn unsupported(remote: &RemoteConfig, scheme: &str) -> Error {
     let what = match scheme {
-        "gs" => "Google Cloud Storage",
-        "azure" => "Azure Blob Storage",
         "gdrive" => "Google Drive",
         "oss" => "Alibaba OSS",
         "hdfs" | "webhdfs" => "HDFS",
@@ -98,16 +100,10 @@ fn unsupported(remote: &RemoteConfig, scheme: &str) -> Error {
         Kind::Unavailable,
         format!("the DVC remote {:?} is {scheme}://: {what} is not supported yet", remote.name),
     );
-    error.hint(match scheme {
-        "gs" => {
-            "use its S3 interface (url = s3://BUCKET, endpointurl = https://storage.googleapis.com, with HMAC \
-             keys), or run `dvc fetch` in the repository: dds reads its cache"
-        }
-        _ => {
-            "run `dvc fetch` in the repository: dds reads its cache; or keep the data on a remote that dds \
-             opens: a folder, s3, http(s), webdav(s), ssh"
-        }
-    })
+    error.hint(
+        "run `dvc fetch` in the repository: dds reads its cache; or keep the data on a remote that dds opens: a \
+         folder, s3, gs, azure, http(s), webdav(s), ssh",
+    )
 }
 
 /// Refuses an address of this machine's network that a repository from elsewhere names.

@@ -258,7 +258,7 @@ impl Mounts {
         let spec = Spec {
             url: pinned(url, source).into(),
             dir: target.dir.clone(),
-            branch: source.branch().filter(|_| !read_only && !is_plain_git(url)),
+            branch: source.branch().filter(|_| !read_only),
             config: Settings::from(config),
         };
         let (problems, sink, dir) = (problems.clone(), self.sink.clone(), target.dir.clone());
@@ -313,9 +313,6 @@ impl MountEngine for Mounts {
         let how = match mount.way {
             Way::Fuse(_) if mount.stage.is_some() => "streamed when read",
             Way::Fuse(_) if r.read_only => "streamed when read, read-only",
-            Way::Fuse(_) if is_plain_git(&mount.url()) => {
-                "streamed when read, read-only: a plain Git repository takes no commits from here"
-            }
             Way::Fuse(_) => "streamed when read, read-only: a commit was asked for, not a branch",
             Way::Copy(_) => "verified copies",
             Way::Stream(_) => "fetched when opened",
@@ -470,11 +467,6 @@ pub fn foreground(
         ));
     }
     Ok(())
-}
-
-/// A repository on another machine of which only `git` is spoken: nothing could be committed to it.
-fn is_plain_git(url: &RepoUrl) -> bool {
-    matches!(url, RepoUrl::Git { .. })
 }
 
 /// Local repositories are named relative to the current folder, which the mount process does not share.

@@ -313,8 +313,7 @@ impl Mounts {
             let why = match &mount.way {
                 Way::Copy(_) | Way::Stream(_) => "it holds copies; `dds upload` takes changed files",
                 Way::Fuse(_) => {
-                    "it was mounted so, at a commit, or is a plain Git repository; mount a branch of a server \
-                     with DagsHub's API, or of a local repository, to write"
+                    "it was mounted with --read-only, or at a commit or tag; mount a branch to write"
                 }
             };
             return Err(Error::usage(format!("{} is read-only", mount.named.display())).hint(why));

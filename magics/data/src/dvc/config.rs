@@ -139,6 +139,11 @@ impl RemoteConfig {
         self.settings.get(key).map(|s| s.value.as_str()).filter(|v| !v.is_empty())
     }
 
+    /// Whether a setting stands in a file that did not come with the repository.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.settings.get(key).is_some_and(|s| s.level != Level::Repo)
+    }
+
     /// A path setting, seen from the file that it stands in; `~` is `home`.
     pub fn path(&self, key: &str, home: Option<&Path>) -> Option<PathBuf> {
         let setting = self.settings.get(key)?;

@@ -93,10 +93,6 @@ fn target(data: &Data, r: &rq::Upload, cx: &Cx) -> Result<Target> {
         ))
         .hint("upload to a branch: URL@BRANCH:PATH"));
     }
-    if let RepoUrl::Git { url, .. } = &url {
-        return Err(Error::usage(format!("{url} is a plain Git repository, which takes no uploads"))
-            .hint(format!("clone it (dds clone {url} DIR), upload into DIR, then `git push`")));
-    }
     let token = Secret::new(r.token.as_deref().unwrap_or_default());
     Ok((url.with_token(&token, &data.config.dagshub_host), dir, source))
 }

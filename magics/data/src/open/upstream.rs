@@ -14,11 +14,24 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// The whole of what a repository says of its branches and tags.
 const REFSPECS: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
 /// Objects of one request.
 const MAX_BATCH: usize = 10_000;
+
+/// A push that does not get through is tried again.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What came of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    Done,
+    /// Somebody else's commits are there; nothing of ours is.
+    Moved,
+}
 
 pub struct Upstream {
     dir: PathBuf,
@@ -111,6 +124,64 @@ impl Upstream {
         fetch.args(REFSPECS);
         self.program.run(fetch, "git fetch", None, cx).map_err(about)?;
         Ok(())
+    }
+
+    /// Makes `branch` of the other machine's repository, which was at `before` (none: it does not exist
+    /// yet), name `commit`. A push whose answer was lost is looked up, so that it has one effect.
+    ///
+    /// Errors: `Unauthorized` when the server's rules refuse it, those of the network.
+    pub fn push(&self, commit: &str, branch: &str, before: Option<&str>, cx: &Cx) -> Result<Pushed> {
+        let target = format!("refs/heads/{branch}");
+        let mut pause = PAUSE;
+        for attempt in 1.. {
+            let mut push = self.git();
+            push.args(["push", "--quiet", "--no-verify", "--no-signed", "--recurse-submodules=no"]);
+            push.arg(format!("--force-with-lease={target}:{}", before.unwrap_or_default()));
+            push.args(["origin", &format!("{commit}:{target}")]);
+            let error = match self.program.run(push, "git push", None, cx) {
+                Ok(_) => break,
+                Err(e) if e.kind == Kind::Interrupted => return Err(e),
+                Err(e) => e.context(&self.url),
+            };
+            let now = match self.tip(&target, cx) {
+                Ok(now) => now,
+                // Without an answer now either, the first one says more.
+                Err(e) => return Err(if e.kind == Kind::Interrupted { e } else { error }),
+            };
+            if now.as_deref() == Some(commit) {
+                break;
+            }
+            if now.as_deref() != before {
+                return Ok(Pushed::Moved);
+            }
+            if error.message.contains("[remote rejected]") {
+                let refused = Error::new(Kind::Unauthorized, error.message);
+                return Err(refused.hint(format!(
+                    "the server's rules refuse a push to {branch}; try --new-branch NAME and ask its owner to \
+                     merge that"
+                )));
+            }
+            if error.kind != Kind::Unreachable || attempt == ATTEMPTS {
+                return Err(error);
+            }
+            std::thread::sleep(pause);
+            pause = pause.saturating_mul(2);
+        }
+        // The copy knows it, too; if that fails, the next fetch tells it.
+        let _held = self.hold(self.dir.parent().unwrap_or(Path::new("/")))?;
+        if let (Ok(git), Ok(oid)) = (git2::Repository::open_bare(&self.dir), git2::Oid::from_str(commit)) {
+            let _ = git.reference(&target, oid, true, "pushed");
+        }
+        Ok(Pushed::Done)
+    }
+
+    /// Where a reference of the other machine's repository is.
+    fn tip(&self, reference: &str, cx: &Cx) -> Result<Option<String>> {
+        let mut ask = self.git();
+        ask.args(["ls-remote", "origin", reference]);
+        let said = self.program.run(ask, "git ls-remote", None, cx)?;
+        let tip = said.lines().find_map(|line| line.strip_suffix(&format!("\t{reference}")));
+        Ok(tip.map(str::to_owned))
     }
 
     fn git(&self) -> std::process::Command {

@@ -17,6 +17,7 @@ use crate::percent;
 use crate::runtime;
 use bytes::Bytes;
 use credentials::Account;
+pub use credentials::read as read_sections;
 use dds_core::{Config, Error, Kind, Result};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};

@@ -109,14 +109,9 @@ fn the_token_of_the_configured_host_goes_to_that_host_only() {
 #[test]
 fn what_is_not_supported_says_what_works_instead() {
     let config = testing::config(Path::new("/nowhere"));
-    for (url, word) in [
-        ("gs://b/p", "https://storage.googleapis.com"),
-        ("azure://c/p", "dvc fetch"),
-        ("gdrive://x", "dvc fetch"),
-        ("hdfs://h/x", "dvc fetch"),
-    ] {
+    for url in ["gdrive://x", "hdfs://h/x"] {
         let e = open(&configured(url, ""), &config, false).err().unwrap();
-        assert!(e.kind == Kind::Unavailable && e.hint.unwrap().contains(word), "{url}");
+        assert!(e.kind == Kind::Unavailable && e.hint.unwrap().contains("dvc fetch"), "{url}");
     }
     let e = open(&configured("http://127.0.0.1/x", ""), &config, true).err().unwrap();
     assert_eq!(e.kind, Kind::Unavailable);

@@ -10,7 +10,7 @@ mod removal;
 mod work_tree;
 
 use super::snapshot::{Node, Snapshot, Tracked, short};
-use super::{Repository, git_error};
+use super::{Repository, Stores, git_error};
 use crate::contain::Root;
 use crate::dvc::{DvcFile, Manifest, dvc_file, ignore};
 use crate::flight::lock;
@@ -106,6 +106,9 @@ pub struct Upload {
     pub new_branch: Option<String>,
     /// Refuse when `branch` is not at this commit. A new branch may start at any commit of `branch`.
     pub last_commit: Option<String>,
+    /// The repository is a copy of one on another machine: the commit is made, but no branch is moved,
+    /// and data of DVC has to reach a remote elsewhere.
+    pub to_be_pushed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +144,7 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
         git: BTreeMap::new(),
         work: Vec::new(),
         gone: Vec::new(),
+        git_only: up.to_be_pushed && !stores.has_default(),
     };
     plan.fill(&up)?;
     let Plan { git: changes, work, gone, .. } = plan;
@@ -151,6 +155,10 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
         }
         let (digest, _) = file.bytes.finish(None)?;
         kept.insert(file.path, digest);
+    }
+    if up.to_be_pushed && stores.default_far().is_none() && !(kept.is_empty() && work.is_empty()) {
+        let path = kept.keys().chain(work.iter().map(|w| &w.path)).next();
+        return Err(no_remote(path, &stores));
     }
     let manifests = work.iter().filter_map(|w| w.manifest);
     let fresh: BTreeSet<Digest> = kept.values().copied().chain(manifests).collect();
@@ -163,7 +171,27 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
         push(remote?, stores.cache(), &fresh)?;
     }
     let planned = Planned { changes, modes: up.modes, work, gone };
-    commit(repository, base, &up.branch, up.new_branch.as_deref(), &up.summary, &planned)
+    let branch = if up.to_be_pushed { None } else { Some(up.new_branch.as_deref().unwrap_or(&up.branch)) };
+    commit(repository, base, branch, &up.summary, &planned)
+}
+
+fn no_remote(path: Option<&RepoPath>, stores: &Stores) -> Error {
+    let path = path.map(ToString::to_string).unwrap_or_default();
+    match stores.unopened_default() {
+        Some((name, "")) => Error::usage(format!(
+            "{path} would be kept by DVC, whose remote {name:?} is a folder of another machine"
+        )),
+        Some((name, scheme)) => Error::usage(format!(
+            "{path} would be kept by DVC, whose remote {name:?} ({scheme}) dds does not open"
+        )),
+        None => Error::usage(format!(
+            "{path} would be kept by DVC, and the repository names no default DVC remote to keep it on"
+        )),
+    }
+    .hint(
+        "upload it with --versioning git, or name a remote in the repository (`dvc remote add -d NAME URL`) and \
+         push that",
+    )
 }
 
 /// What one commit does to the tree and, where its branch is checked out, to the working tree.
@@ -274,6 +302,8 @@ struct Plan<'a> {
     git: BTreeMap<RepoPath, Change>,
     work: Vec<WorkFile>,
     gone: Vec<GoneFile>,
+    /// DVC has nowhere to keep data.
+    git_only: bool,
 }
 
 impl Plan<'_> {
@@ -364,7 +394,7 @@ impl Plan<'_> {
                 .hint("upload it with --versioning git, or under another name")),
             Choice::Dvc => Ok(false),
             Choice::Git => Ok(true),
-            Choice::Auto if in_git || settings => Ok(true),
+            Choice::Auto if in_git || settings || self.git_only => Ok(true),
             Choice::Auto => {
                 let suffix = file.path.name().rsplit_once('.').map(|(_, s)| s.to_ascii_lowercase());
                 let data = suffix.is_some_and(|s| DATA_SUFFIXES.contains(&s.as_str()));
@@ -537,7 +567,9 @@ impl Plan<'_> {
         match (self.git.get(path), self.snapshot.and_then(|s| s.get(path))) {
             (Some(Change::Remove), _) => Ok(None),
             (Some(Change::Text(text)), _) => Ok(Some(text.clone())),
-            (Some(Change::Blob(oid)), _) | (None, Some(Node::Git { oid, .. })) => {
+            (Some(Change::Blob(oid)), _) => self.repository.git_blob(*oid).map(Some),
+            (None, Some(Node::Git { oid, .. })) => {
+                self.repository.bring(&[*oid], &Cx::silent("/"))?;
                 self.repository.git_blob(*oid).map(Some)
             }
             _ => Ok(None),
@@ -590,8 +622,7 @@ fn is_text(file: &NewFile) -> Result<bool> {
 fn commit(
     repository: &Repository,
     base: Option<git2::Oid>,
-    branch: &str,
-    new_branch: Option<&str>,
+    branch: Option<&str>,
     summary: &str,
     planned: &Planned,
 ) -> Result<Uploaded> {
@@ -629,9 +660,10 @@ fn commit(
     if let (true, Some(base)) = (new_tree == old_tree.id(), base) {
         return Ok(Uploaded::Unchanged { commit: base.to_string() });
     }
-    let target = format!("refs/heads/{}", new_branch.unwrap_or(branch));
+    let target = branch.map(|branch| format!("refs/heads/{branch}"));
     let head = git.find_reference("HEAD").ok();
-    let checked_out = head.as_ref().and_then(|h| h.symbolic_target().ok().flatten()) == Some(target.as_str());
+    let head = head.as_ref().and_then(|h| h.symbolic_target().ok().flatten());
+    let checked_out = target.is_some() && head == target.as_deref();
     let root = match git.workdir().filter(|_| checked_out) {
         Some(work_dir) => Some(Root::open(work_dir)?),
         None => None,
@@ -659,8 +691,9 @@ fn commit(
     let tree = git.find_tree(new_tree).map_err(wrap)?;
     let author = author(&git).map_err(wrap)?;
     let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-    let oid = git.commit(Some(&target), &author, &author, summary, &tree, &parents).map_err(|e| {
+    let oid = git.commit(target.as_deref(), &author, &author, summary, &tree, &parents).map_err(|e| {
         if e.code() == git2::ErrorCode::Modified || e.message().contains("first parent") {
+            let branch = branch.unwrap_or_default();
             Error::new(Kind::Conflict, format!("the branch {branch} moved while the upload was prepared"))
                 .hint("upload again")
         } else {

@@ -123,7 +123,11 @@ impl Stores {
     /// are not opened.
     pub fn new(base: &Path, config: &DvcConfig, outside: Option<&Outside>) -> Self {
         let here = outside.is_none_or(|o| o.origin == Origin::Here);
-        let cache = config.cache_dir().filter(|_| here).unwrap_or_else(|| base.join(".dvc/cache"));
+        let cache = match outside {
+            // What comes from elsewhere, or is made to go there, lies with the other things from afar.
+            Some(outside) if !here => outside.cache.clone(),
+            _ => BlobStore::new(config.cache_dir().unwrap_or_else(|| base.join(".dvc/cache"))),
+        };
         let (mut remotes, mut far, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
         for settings in config.remotes() {
             match (settings.local_path(), outside) {
@@ -138,7 +142,7 @@ impl Stores {
         remotes.sort_by_key(|(name, _)| is_other(name));
         far.sort_by_key(|f| is_other(&f.settings.name));
         Self {
-            cache: BlobStore::new(cache),
+            cache,
             shared: outside.map(|o| o.cache.clone()),
             remotes,
             far,
@@ -172,6 +176,18 @@ impl Stores {
                 .hint("add the files with `dvc add` in the repository, then `dvc push`")));
         }
         Some(far.open())
+    }
+
+    /// Whether the repository names a default remote, of whatever kind.
+    pub fn has_default(&self) -> bool {
+        self.default_remote.is_some()
+    }
+
+    /// Name and scheme of the default remote, when it is not opened.
+    pub fn unopened_default(&self) -> Option<(&str, &str)> {
+        let name = self.default_remote.as_deref()?;
+        let found = self.foreign.iter().find(|(n, _)| n == name);
+        found.map(|(name, scheme)| (name.as_str(), scheme.as_str()))
     }
 
     /// Whether there are remotes elsewhere to ask.

@@ -75,6 +75,7 @@ pub async fn put(shared: Arc<Shared>, rest: Vec<String>, request: Request<Body>)
         branch,
         new_branch,
         last_commit: Some(form.last_commit).filter(|c| !c.is_empty()),
+        to_be_pushed: false,
     };
     let uploaded = runtime::blocking(move || repository::upload(&shared.repository, up)).await?;
     let (mut response, commit) = match uploaded {

@@ -121,10 +121,10 @@ fn hub_account(endpoint: Option<&str>, config: &Config) -> Option<Account> {
     }
 }
 
-type Sections = BTreeMap<String, BTreeMap<String, String>>;
+pub type Sections = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A file of sections; a missing one has none.
-fn read(path: Option<&Path>) -> Result<Sections> {
+pub fn read(path: Option<&Path>) -> Result<Sections> {
     let Some(path) = path else { return Ok(Sections::new()) };
     let mut text = String::new();
     match std::fs::File::open(path).and_then(|f| f.take(MAX_FILE_BYTES).read_to_string(&mut text)) {
