@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import nbformat
 import pytest
 from cells import Kernel
 from conftest import serve
+from nbformat.v4 import new_code_cell, new_notebook
 from processes import Dds, wait_until
 from repositories import LARGE_BYTES, copy_repository, git
 
@@ -253,6 +258,34 @@ def test_an_upload_is_read_back(kernel, start_server, repository, env, tmp_path)
     refused = kernel.run(f'dds::open("{served.url}")?;')
     assert refused.status == "error" and "%dds login" in refused.text, refused.text
     assert TOKEN not in refused.text
+    wrong = kernel.run(f'dds::open("{url.replace(TOKEN, "wrong-" + TOKEN)}")?;')
+    assert wrong.status == "error" and TOKEN not in wrong.text, wrong.text
+
+
+def test_an_upload_into_a_mount_or_a_clone(kernel, start_server, repository, env, tmp_path):
+    served = start_server(repository)
+    kernel.ok(f"%dds mount {served.url} {tmp_path}/seen --via copy")
+    code = f"""
+        std::fs::write("note.txt", "by Rust")?;
+        let seen = dds::open("{tmp_path}/seen/text")?;
+        seen.upload(["note.txt"], "notes", "A note")?;
+        println!("{{}}", seen.read_to_string("notes/note.txt")?);
+    """
+    assert kernel.ok(code).stdout.strip() == "by Rust"
+    # The mount shows it, and so does the repository behind it.
+    assert (tmp_path / "seen/text/notes/note.txt").read_text() == "by Rust"
+    assert git(repository.folder, "show", "main:text/notes/note.txt", env=env) == "by Rust"
+    kernel.ok(f"%dds unmount {tmp_path}/seen")
+    code = f"""
+        let own = dds::open("{repository.folder}")?;
+        let commit = own.upload(["note.txt"], "", "Another")?;
+        println!("{{commit}} {{}}", own.read("note.txt")?.len());
+    """
+    assert kernel.ok(code).stdout.split() == [git(repository.folder, "rev-parse", "main", env=env), "7"]
+    assert "pinned" in kernel.run(
+        f'dds::open("{served.url}@{git(repository.folder, "rev-parse", "main", env=env)}")?'
+        '.upload(["note.txt"], "", "")?;'
+    ).text
 
 
 def test_mounts_and_clones_are_repositories_too(kernel, served, repository, tmp_path):
@@ -290,6 +323,28 @@ def test_stop_ends_a_read_and_keeps_what_was_there(kernel, served, proxy):
     assert ran.stdout.split() == ["6", str(len(served.repository.files["README.md"]))]
 
 
+def repository_threads(kernel: Kernel) -> int:
+    tasks = Path(f"/proc/{kernel.manager.provisioner.process.pid}/task").glob("*/comm")
+    names = [task.read_text().strip() for task in tasks if task.exists()]
+    return names.count("repository")
+
+
+def test_reads_of_threads_that_died_with_a_cell_end(kernel, served, proxy):
+    """A checkpoint has a copy of the connection of a thread that it does not have."""
+    kernel.ok(f'let far = dds::open("{proxy.host}/{served.name}")?;')
+    proxy.held = "transportation/002"
+    path = next(p for p in served.repository.files if proxy.held in p)
+    kernel.ok(f'let theirs = far.clone();\nstd::thread::spawn(move || theirs.read("{path}").is_ok());')
+    wait_until(lambda: any(proxy.held in asked for asked in proxy.asked), "the file is asked for")
+    assert repository_threads(kernel) == 1
+    msg_id = kernel.send('println!("runs"); loop {}')
+    kernel.wait_for_output(msg_id, "runs")
+    kernel.manager.interrupt_kernel()
+    assert kernel.collect(msg_id).status == "error"
+    wait_until(lambda: repository_threads(kernel) == 0, "nobody works for the thread that is gone")
+    assert kernel.ok('println!("{}", far.read("README.md")?.len());').stdout.strip().isdigit()
+
+
 def test_after_a_restart_the_compiled_cells_still_work(kernel, served):
     code = f'let again = dds::open("{served.url}")?;\nprintln!("{{}}", again.read("README.md")?.len());'
     expected = str(len(served.repository.files["README.md"]))
@@ -297,3 +352,25 @@ def test_after_a_restart_the_compiled_cells_still_work(kernel, served):
     kernel.manager.restart_kernel()
     kernel.client.wait_for_ready(timeout=120)
     assert kernel.ok(code).stdout.strip() == expected
+
+
+def test_a_program_made_of_cells_has_dds_read_for_it(dds, served, env, tmp_path):
+    """There is no kernel any more: the installed program takes its place, and ends with the program."""
+    cells = [
+        f'let repo = dds::open("{served.url}")?;',
+        'println!("{} {:?}", repo.read("README.md")?.len(), repo.read("REDME.md").unwrap_err().hint());',
+    ]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    dds.ok("export-rs", "a.ipynb", "out")
+    build = ["cargo", "build", "--quiet", "--offline", "--target-dir", "target"]
+    subprocess.run(build, cwd=tmp_path / "out", env=env, check=True, timeout=240)
+    (program,) = [p for p in (tmp_path / "out/target/debug").iterdir() if p.is_file() and os.access(p, os.X_OK)]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/dds").symlink_to(dds.binary)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{env['PATH']}"
+    done = subprocess.run([program], env=env | {"PATH": path}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(" ", 1) == ["6", 'Some("the nearest is README.md")\n']
+    done = subprocess.run([program], env=env | {"PATH": "/nowhere"}, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "PATH" in done.stderr, done.stderr

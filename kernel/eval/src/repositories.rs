@@ -1,4 +1,5 @@
-//! Answers cells that ask for repositories, over a Unix socket: one connection, one question.
+//! Answers cells that ask for repositories, over a Unix socket: one connection, one question. Also
+//! programs of their own that were made of cells.
 //!
 //! The socket lies in a private folder and takes connections of this user's processes only. What is
 //! being done for a cell ends when the cell's process is gone or hangs up, as it does on Stop.
@@ -46,7 +47,7 @@ impl std::fmt::Debug for Repositories {
 }
 
 /// The listener of one session; ends when it is dropped.
-pub(crate) struct Service {
+pub struct Service {
     inner: Arc<Inner>,
 }
 
@@ -60,7 +61,11 @@ struct Inner {
 }
 
 impl Service {
-    pub(crate) fn start(repositories: &Repositories) -> Result<Self> {
+    /// Answers from now on.
+    ///
+    /// # Errors
+    /// When the socket cannot be made or no thread be started.
+    pub fn start(repositories: &Repositories) -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let run = &repositories.run;
         remove_old(run);
@@ -83,7 +88,8 @@ impl Service {
         Ok(Self { inner })
     }
 
-    pub(crate) fn socket(&self) -> &Path {
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
         &self.inner.socket
     }
 }

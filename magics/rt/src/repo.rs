@@ -20,6 +20,7 @@
 //! The kernel does the work, with its cache and the logins of `%dds login`: what a mount has fetched
 //! is not fetched again, and every file is verified against its digest. Stop ends a read at once.
 //! Nothing here holds a connection, so values of these types live through interrupts and crashes.
+//! In a program of its own, without a kernel, the installed program `dds` takes its place.
 
 mod csv;
 mod entry;
@@ -27,6 +28,8 @@ mod error;
 mod file;
 mod files;
 pub(crate) mod link;
+#[doc(hidden)]
+pub mod stand_in;
 mod table;
 #[doc(hidden)]
 pub mod wire;
@@ -53,6 +56,18 @@ pub const MAX_READ: u64 = 4 << 30;
 ///
 /// The revision is pinned: a branch at its newest commit, which moves with your own uploads and with
 /// [`Repo::refresh`]; a commit or tag never moves.
+///
+/// ```no_run
+/// # fn main() -> dds::Result<()> {
+/// let repo = dds::open("dagshub://owner/repo")?;
+/// let names: Vec<String> = repo.list("images")?.into_iter().map(|entry| entry.path).collect();
+/// for file in repo.files(&names) {
+///     let (path, bytes) = file?;
+///     println!("{path}: {} bytes", bytes.len());
+/// }
+/// repo.upload(["result.csv"], "results", "Results of today")?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// `Usage` (not a repository), `NotFound` (repository or revision), `Unauthorized`, `Unreachable`.
@@ -179,7 +194,10 @@ impl Repo {
             return Err(Error::new(ErrorKind::Usage, format!("{path} is a folder"))
                 .with_hint("`list` and `walk` say what is in it"));
         }
-        Ok(File::new(self.clone(), path.to_owned(), entry.len.unwrap_or(0)))
+        Ok(match entry.len {
+            Some(len) => File::new(self.clone(), path.to_owned(), len),
+            None => File::whole(self.clone(), path.to_owned(), self.read(path)?),
+        })
     }
 
     /// A whole file, verified, as what the readers of `polars`, `zip`, `image` and others take.

@@ -22,7 +22,15 @@ pub(super) fn answer(
 ) -> Result<Vec<u8>> {
     let open = |newest: bool| data.open(&ask.target, newest, cx);
     match &ask.what {
-        What::Open(newest) => open(*newest).map(|(source, base)| opened(&*source, &base)),
+        What::Open(newest) => {
+            let (source, base) = open(*newest)?;
+            if !base.is_root() && stat(&*source, &base, cx)?.kind == EntryKind::File {
+                return Err(
+                    Error::usage(format!("{base} is a file")).hint("open the folder that it is in, or all")
+                );
+            }
+            Ok(opened(&*source, &base))
+        }
         What::Refresh => {
             data.refresh(&ask.target, cx)?;
             open(false).map(|(source, base)| opened(&*source, &base))

@@ -56,7 +56,7 @@ mod tests {
             ("a", "", 1),
             ("", "ab", 2),
             ("kitten", "sitting", 3),
-            ("größe", "grosse", 2),
+            ("größe", "grosse", 3),
             ("x", "x", 0),
         ] {
             assert_eq!((distance(a, b), distance(b, a)), (away, away), "{a} {b}");

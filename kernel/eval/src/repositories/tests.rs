@@ -81,6 +81,7 @@ impl CellData for Data {
         match target {
             "none" => Err(Error::new(Kind::Unauthorized, "no").hint("log in")),
             "panics" => panic!("a bug"),
+            "file" => Ok((self.0.clone(), RepoPath::parse("d/a.txt")?)),
             "folder" => Ok((self.0.clone(), RepoPath::parse("d")?)),
             _ => Ok((self.0.clone(), RepoPath::root())),
         }
@@ -184,7 +185,7 @@ fn questions_are_answered() {
     assert_eq!((entry.path.as_str(), entry.len, entry.is_folder), ("d/a.txt", Some(4), false));
     assert_eq!(stage.answer("folder", read("a.txt", 0..u64::MAX)).0.concat(), b"text");
     assert_eq!(stage.answer("folder", read("a.txt", 1..3)).0.concat(), b"ex");
-    assert_eq!(stage.answer("folder", read("a.txt", 9..3)).0.concat(), b"");
+    assert_eq!(stage.answer("folder", What::Read("a.txt".into(), 9, 3)).0.concat(), b"");
     let large = &stage.memory.files[3].1;
     let (pieces, _) = stage.answer("", read("large", 0..u64::MAX));
     assert!(pieces.len() > 8 && pieces.concat() == *large);
@@ -213,6 +214,7 @@ fn errors_say_what_to_do() {
     }
     assert!(!stage.error("", read("nothing/like/it", 0..1)).hint().unwrap().contains("nearest"));
     assert_eq!(stage.error("", read("d", 0..1)).kind(), ErrorKind::Usage);
+    assert_eq!(stage.error("file", What::Open(true)).kind(), ErrorKind::Usage);
     assert_eq!(stage.error("", read("../x", 0..1)).kind(), ErrorKind::Format);
     let error = stage.error("", read("huge", 0..u64::MAX));
     assert_eq!(error.kind(), ErrorKind::Limit);

@@ -4,8 +4,8 @@ use super::cell_data::ForCells;
 use super::{MakeEvaluator, Notes, Place, Services, Session};
 use crate::config;
 use dds_core::engine::DataEngine;
-use dds_core::{CellData, Config, Cx, Outcome, RepoTarget, Result, request as rq};
-use dds_data::Data;
+use dds_core::{CellData, Config, Cx, Outcome, RepoTarget, RepoUrl, Result, request as rq};
+use dds_data::{Data, here};
 use dds_eval::{EvalOptions, Repositories, RustEvaluator};
 use dds_learn::Learn;
 use dds_mount::Mounts;
@@ -114,7 +114,8 @@ impl DataEngine for CurrentData {
     }
 }
 
-/// Mounts of the repository that was uploaded to move to its newest commit.
+/// Whatever is open of the repository that was uploaded to moves to its newest commit: mounts, and what
+/// Rust cells have opened.
 fn refresh(mounts: &Mounts, r: &rq::Upload, cx: &Cx) -> Result<()> {
     if RepoTarget::looks_like_url(&r.to) {
         return mounts.refresh(&RepoTarget::parse(&r.to)?.url, cx);
@@ -122,7 +123,17 @@ fn refresh(mounts: &Mounts, r: &rq::Upload, cx: &Cx) -> Result<()> {
     let to = cx.absolute(&r.to);
     let holds =
         mounts.table().mounts().into_iter().find(|m| to.starts_with(&m.dir) || to.starts_with(&m.named));
-    holds.map_or(Ok(()), |mount| mounts.refresh(&mount.url(), cx))
+    let url = match holds {
+        Some(mount) => Some(mount.url()),
+        None => here::working_tree(&to)?.map(|(path, _)| RepoUrl::Local { path, rev: None }),
+    };
+    url.map_or(Ok(()), |url| mounts.refresh(&url, cx))
+}
+
+/// What programs made of cells reach, without a session.
+pub fn repositories(config: &Arc<Config>) -> Repositories {
+    let (_, data) = with_cells(config);
+    Repositories { data, run: config.runtime_dir.clone() }
 }
 
 /// A session with the real engines and the real evaluator, in `cwd`.

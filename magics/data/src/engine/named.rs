@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A repository and the place in it.
 pub enum Named {
-    /// A mounted one; the folder is the mount's.
+    /// What a mount shows.
     Mounted(Arc<dyn Source>, RepoPath),
     At(RepoUrl, RepoPath),
 }

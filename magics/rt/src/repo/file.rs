@@ -41,6 +41,12 @@ impl File {
         Self { repo, path, len, at: 0, held: Vec::new(), start: 0, stride: FIRST_PIECE }
     }
 
+    /// One whose bytes are here already.
+    pub(super) fn whole(repo: Repo, path: String, bytes: Vec<u8>) -> Self {
+        let len = bytes.len() as u64;
+        Self { held: bytes, ..Self::new(repo, path, len) }
+    }
+
     /// The length of the whole file, in bytes.
     #[expect(clippy::len_without_is_empty, reason = "as std::fs::Metadata has it")]
     pub fn len(&self) -> u64 {

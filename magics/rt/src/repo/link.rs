@@ -62,42 +62,23 @@ pub(crate) fn took_over() {
 
 /// Where the kernel listens.
 #[cfg(not(test))]
-fn socket() -> Option<std::ffi::OsString> {
-    std::env::var_os(super::wire::SOCKET_VAR)
+fn socket() -> Result<std::ffi::OsString> {
+    if let Some(path) = std::env::var_os(super::wire::SOCKET_VAR).filter(|path| !path.is_empty()) {
+        return Ok(path);
+    }
+    if crate::runtime::attached().is_some() {
+        return Err(Error::new(ErrorKind::Unavailable, "this kernel reads no repositories for cells")
+            .with_hint("its log says why; perhaps XDG_RUNTIME_DIR is a folder with a very long path"));
+    }
+    super::stand_in::socket()
 }
 
 #[cfg(test)]
 pub(super) use of_this_test::socket;
 
-#[cfg(test)]
-pub(super) mod of_this_test {
-    //! Tests have a socket for each thread, where a process has one.
-
-    use std::cell::RefCell;
-    use std::ffi::OsString;
-
-    thread_local! {
-        static SOCKET: RefCell<Option<OsString>> = const { RefCell::new(None) };
-    }
-
-    pub fn socket() -> Option<OsString> {
-        SOCKET.with_borrow(Clone::clone)
-    }
-
-    pub fn set(socket: Option<OsString>) {
-        SOCKET.set(socket);
-    }
-}
-
 /// Asks, hands the pieces of the answer to `take` in their order, and returns its end.
 pub(crate) fn ask(ask: &Ask, take: &mut dyn FnMut(Vec<u8>) -> Result<()>) -> Result<Vec<u8>> {
-    let Some(path) = socket().filter(|path| !path.is_empty()) else {
-        return Err(Error::new(
-            ErrorKind::Unavailable,
-            "repositories are read by a kernel, and there is none",
-        )
-        .with_hint("run this in a notebook of dds, or mount the repository and read its files: dds mount"));
-    };
+    let path = socket()?;
     let question = ask.encode();
     if question.len() > MAX_ASK {
         let most = MAX_ASK >> 20;
@@ -108,7 +89,7 @@ pub(crate) fn ask(ask: &Ask, take: &mut dyn FnMut(Vec<u8>) -> Result<()>) -> Res
         io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
             Error::new(ErrorKind::Unavailable, "the kernel broke off")
         }
-        _ => Error::io("the kernel cannot be asked", &error),
+        _ => Error::new(ErrorKind::Unavailable, format!("the kernel cannot be asked: {error}")),
     };
     let mut connection = Connection::to(&path).map_err(gone)?;
     let stream = connection.stream().map_err(gone)?;
@@ -125,5 +106,28 @@ pub(crate) fn ask(ask: &Ask, take: &mut dyn FnMut(Vec<u8>) -> Result<()>) -> Res
             Frame::End(end) => return Ok(end),
             Frame::Failed(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod of_this_test {
+    //! Tests have a socket for each thread, where a process has one.
+
+    use super::{Error, ErrorKind, Result};
+    use std::cell::RefCell;
+    use std::ffi::OsString;
+
+    thread_local! {
+        static SOCKET: RefCell<Option<OsString>> = const { RefCell::new(None) };
+    }
+
+    pub fn socket() -> Result<OsString> {
+        SOCKET
+            .with_borrow(Clone::clone)
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "none in this test"))
+    }
+
+    pub fn set(socket: Option<OsString>) {
+        SOCKET.set(socket);
     }
 }
