@@ -34,7 +34,10 @@ def wait_until(condition, what: str, seconds: float = 30.0):
 
 
 # What a user's shell may hold and a test must not see.
-PERSONAL = ("DAGSHUB_", "DDS_", "DVC_", "GIT_AUTHOR", "GIT_COMMITTER", "JUPYTER_", "XDG_")
+PERSONAL = (
+    *("AWS_", "AZURE_", "DAGSHUB_", "DDS_", "DVC_", "GIT_AUTHOR", "GIT_COMMITTER", "GOOGLE_", "JUPYTER_"),
+    *("STORAGE_EMULATOR_HOST", "XDG_"),
+)
 
 
 def target_directory() -> Path:

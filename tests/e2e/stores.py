@@ -1,4 +1,5 @@
-"""Real servers that keep DVC's objects, S3 (moto), WebDAV (wsgidav) and SSH (asyncssh), or repositories (Git).
+"""Real servers that keep DVC's objects, S3 (moto), Google Cloud Storage (gcp-storage-emulator), Azure (Azurite),
+WebDAV (wsgidav) and SSH (asyncssh), or repositories (Git).
 
 Run as a program, this file is one of the servers that must live in a process of their own.
 """
@@ -6,14 +7,24 @@ Run as a program, this file is one of the servers that must live in a process of
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from processes import Foreground
 
 BUCKET = "store"
+AZURITE = "3.35.0"
+# The same in every emulator of Azure: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 USER, PASSWORD = "me", "correct horse"
 
 
@@ -78,6 +89,160 @@ def s3(env: dict[str, str], versioned: bool = False, strict: bool = False):
         yield S3(endpoint, made["AccessKeyId"], made["SecretAccessKey"])
 
 
+@dataclass
+class Gs:
+    endpoint: str
+    # A service account, as Google hands it out.
+    credentials: Path
+
+    def keys(self) -> set[str]:
+        with urllib.request.urlopen(f"{self.endpoint}/keys") as answer:
+            return set(json.load(answer))
+
+    def put(self, key: str, content: bytes):
+        """As somebody else would, who needs no token."""
+        path = f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={quote(key, safe='')}"
+        request = urllib.request.Request(f"{self.endpoint}/others{path}", content, method="POST")
+        request.add_header("Content-Type", "application/octet-stream")
+        urllib.request.urlopen(request).close()
+
+
+@contextlib.contextmanager
+def gs(env: dict[str, str], folder: Path):
+    """Google Cloud Storage, played by an emulator behind a server that wants a token and hands it out for a
+    signature of the service account whose file it writes into `folder`."""
+    with server("gs", folder, env=env) as port:
+        yield Gs(f"http://127.0.0.1:{port}", folder / "account.json")
+
+
+def serve_gs(folder: str):
+    import secrets
+    import time
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from urllib.parse import parse_qs
+
+    import gcp_storage_emulator.server as emulator
+    import jwt
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    inner = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
+    inner.start()
+    inner_port = inner._api._httpd.server_port
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    token = secrets.token_hex(16)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self, status: int, body: bytes, headers: dict[str, str]):
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def do_GET(self):
+            body = whole_body(self)
+            kind = {"Content-Type": "application/json"}
+            if self.path == "/token":
+                asked = parse_qs(body.decode())["assertion"][0]
+                try:
+                        claims = jwt.decode(asked, key.public_key(), algorithms=["RS256"], audience=f"{own}/token")
+                except jwt.InvalidTokenError as error:
+                    said = {"error": "invalid_grant", "error_description": str(error)}
+                    return self.answer(400, json.dumps(said).encode(), kind)
+                assert claims["iss"] == "tester@example.iam" and claims["exp"] - claims["iat"] <= 3600
+                assert abs(claims["iat"] - time.time()) < 600 and "devstorage" in claims["scope"]
+                granted = {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
+                return self.answer(200, json.dumps(granted).encode(), kind)
+            if self.path == "/keys":
+                names = [o["name"] for o in inner._storage.get_file_list(BUCKET, None, None)[0]]
+                return self.answer(200, json.dumps(names).encode(), kind)
+            path = self.path.removeprefix("/others")
+            if path == self.path and self.headers.get("Authorization") != f"Bearer {token}":
+                return self.answer(401, b'{"error": {"code": 401, "message": "Login Required"}}', kind)
+            own_headers = ("host", "authorization", "content-length", "transfer-encoding")
+            forwarded = {n: v for n, v in self.headers.items() if n.lower() not in own_headers}
+            connection = http.client.HTTPConnection("127.0.0.1", inner_port)
+            connection.request(self.command, path, body, forwarded | {"Host": self.headers["Host"]})
+            got = connection.getresponse()
+            dropped = ("content-length", "transfer-encoding", "connection", "server", "date")
+            headers = {n: v for n, v in got.getheaders() if n.lower() not in dropped}
+            return self.answer(got.status, got.read(), headers)
+
+        do_POST = do_PUT = do_HEAD = do_DELETE = do_PATCH = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    own = f"http://127.0.0.1:{web.server_port}"
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = {
+        "type": "service_account",
+        "project_id": "test",
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+        "client_email": "tester@example.iam",
+        "client_id": "1",
+        "token_uri": f"{own}/token",
+    }
+    Path(folder, "account.json").write_text(json.dumps(account))
+    print(f"serving {web.server_port}", flush=True)
+    web.serve_forever()
+
+
+@dataclass
+class Azure:
+    connection_string: str
+
+    def container(self):
+        from azure.storage.blob import ContainerClient
+
+        return ContainerClient.from_connection_string(self.connection_string, BUCKET)
+
+
+def azurite() -> list[str] | None:
+    """How to start Azurite, which is installed once; none on a machine without node and npm."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = cache / f"dds-tests/azurite-{AZURITE}"
+    program = home / "node_modules/azurite/dist/src/blob/main.js"
+    if not program.exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent) as fresh:
+            command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", fresh, f"azurite@{AZURITE}"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            with contextlib.suppress(OSError):  # Somebody else was faster.
+                os.rename(fresh, home)
+    return ["node", str(program)]
+
+
+@contextlib.contextmanager
+def azure(env: dict[str, str]):
+    """Azure Blob Storage, played by Azurite, with one container."""
+    program = azurite()
+    assert program is not None
+    ports = ["--blobHost", "127.0.0.1", "--blobPort", "0"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Foreground([*program, *ports, "--location", folder, "--disableTelemetry"], env=env, cwd=Path(folder)) as process,
+    ):
+        address = process.line_with("Azurite Blob service successfully listens on ").strip()
+        account, key = "devstoreaccount1", AZURITE_KEY
+        text = f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={address}/{account};"
+        store = Azure(text)
+        store.container().create_container()
+        yield store
+
+
 @contextlib.contextmanager
 def webdav(env: dict[str, str], folder: Path):
     """A WebDAV server over `folder` that wants USER and PASSWORD; gives its host and port."""
@@ -100,6 +265,18 @@ def ssh(env: dict[str, str], folder: Path, keys: Path):
         yield port
 
 
+def whole_body(handler) -> bytes:
+    """The body of a request, which may come in chunks."""
+    if handler.headers.get("Transfer-Encoding") != "chunked":
+        return handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    parts = []
+    while size := int(handler.rfile.readline(), 16):
+        parts.append(handler.rfile.read(size))
+        handler.rfile.readline()
+    handler.rfile.readline()
+    return b"".join(parts)
+
+
 @contextlib.contextmanager
 def git(env: dict[str, str], folder: Path):
     """Git's own server over the bare repositories in `folder`, for whoever knows PASSWORD; gives its host and port.
@@ -113,23 +290,12 @@ def git(env: dict[str, str], folder: Path):
 
 def serve_git(folder: str):
     import base64
-    import subprocess
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     before_push, lose_answer = Path(folder, "before-push"), Path(folder, "lose-answer")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-
-        def body(self) -> bytes:
-            if self.headers.get("Transfer-Encoding") != "chunked":
-                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            parts = []
-            while size := int(self.rfile.readline(), 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
 
         def answer(self, status: int, headers: list[tuple[str, str]], body: bytes):
             self.send_response(status)
@@ -140,7 +306,7 @@ def serve_git(folder: str):
             self.wfile.write(body)
 
         def do_GET(self):
-            body = self.body()
+            body = whole_body(self)
             login = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
             if login.partition(":")[2] != PASSWORD:
                 return self.answer(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
@@ -229,4 +395,4 @@ def serve_ssh(folder: str, keys: str):
 
 
 if __name__ == "__main__":
-    {"s3": serve_s3, "webdav": serve_webdav, "ssh": serve_ssh, "git": serve_git}[sys.argv[1]](*sys.argv[2:])
+    {"s3": serve_s3, "webdav": serve_webdav, "ssh": serve_ssh, "git": serve_git, "gs": serve_gs}[sys.argv[1]](*sys.argv[2:])

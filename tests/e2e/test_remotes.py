@@ -144,6 +144,81 @@ def test_s3_with_versions_of_its_own(dds, env, tmp_path):
         assert {p: (tmp_path / "ours" / p).read_bytes() for p in files} == files
 
 
+def test_google_cloud_storage(dds, env, tmp_path):
+    account, remote = tmp_path / "account", tmp_path / "remote"
+    account.mkdir()
+    with stores.gs(env, account) as gs:
+        folder = tmp_path / "art"
+        files = make(folder, env, lambda f: dvc(f, "remote", "add", "--default", "store", str(remote), env=env))
+        for file in (f for f in remote.rglob("*") if f.is_file()):
+            gs.put(f"deep/er/{file.relative_to(remote)}", file.read_bytes())
+        shutil.rmtree(remote)
+        url = f"gs://{stores.BUCKET}/deep/er"
+        dvc(folder, "remote", "add", "--default", "--force", "store", url, env=env)
+        dvc(folder, "remote", "modify", "--local", "store", "endpointurl", gs.endpoint, env=env)
+        dvc(folder, "remote", "modify", "--local", "store", "credentialpath", str(gs.credentials), env=env)
+        sizes = listing(dds, f"{folder}@main:")
+        assert {p: sizes[p] for p in files} == {p: len(b) for p, b in files.items()}
+        dds.ok("clone", folder, tmp_path / "ours", "--data")
+        assert {p: (tmp_path / "ours" / p).read_bytes() for p in files} == files
+        (tmp_path / "new one.bin").write_bytes(b"\0new")
+        before = gs.keys()
+        dds.ok("upload", tmp_path / "new one.bin", "--to", folder / "set", "--message", "New")
+        added = gs.keys() - before
+        assert len(added) == 2 and all(k.startswith("deep/er/files/md5/") for k in added)
+        empty = dds.with_env(DDS_CACHE=str(tmp_path / "empty"))
+        # Another key of the same account: refused, and not shown.
+        other = tmp_path / "other"
+        other.mkdir()
+        with stores.gs(env, other) as theirs:
+            wrong = json.loads(theirs.credentials.read_text())
+            wrong["token_uri"] = f"{gs.endpoint}/token"
+            gs.credentials.write_text(json.dumps(wrong))
+        done = empty.run("clone", folder, tmp_path / "x", "--data")
+        assert done.returncode != 0 and "Signature verification failed" in done.stderr, done.stderr
+        assert "gcloud" in done.stderr and wrong["private_key"][40:80] not in done.stderr
+
+
+@pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="Azurite needs node and npm")
+@pytest.mark.parametrize("where", ["connection_string", "environment", "sas_token"])
+def test_azure(dds, env, tmp_path, where):
+    with stores.azure(env) as azure:
+        text = azure.connection_string
+        if where == "environment":
+            env = env | {"AZURE_STORAGE_CONNECTION_STRING": text}
+        if where == "sas_token":
+            from datetime import UTC, datetime, timedelta
+
+            from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+            client = azure.container()
+            token = generate_container_sas(
+                client.account_name,
+                stores.BUCKET,
+                account_key=stores.AZURITE_KEY,
+                permission=ContainerSasPermissions(read=True, write=True, list=True, create=True, delete=True),
+                expiry=datetime.now(UTC) + timedelta(hours=1),
+            )
+            endpoint = client.primary_endpoint.removesuffix(f"/{stores.BUCKET}")
+            text = f"BlobEndpoint={endpoint};SharedAccessSignature={token}"
+
+        def configure(folder: Path):
+            dvc(folder, "remote", "add", "--default", "store", f"azure://{stores.BUCKET}/deep/er", env=env)
+            if where != "environment":
+                dvc(folder, "remote", "modify", "--local", "store", "connection_string", text, env=env)
+
+        folder = tmp_path / "art"
+        files = make(folder, env, configure)
+        assert any(b.name.startswith("deep/er/files/md5/") for b in azure.container().list_blobs())
+        dds = dds.with_env(**env)
+        check(dds, env, folder, files, tmp_path, local_settings=where != "environment")
+        if where == "environment":
+            wrong = text.replace(stores.AZURITE_KEY, "aHVudGVyMmh1bnRlcjI=")
+            empty = dds.with_env(DDS_CACHE=str(tmp_path / "empty"), AZURE_STORAGE_CONNECTION_STRING=wrong)
+            done = empty.run("clone", folder, tmp_path / "x", "--data")
+            assert done.returncode != 0 and "403" in done.stderr and "aHVudGVy" not in done.stderr, done.stderr
+
+
 def test_webdav(dds, env, tmp_path):
     # The client of dvc does not make the folder of the URL.
     (tmp_path / "dav/deep/er").mkdir(parents=True)

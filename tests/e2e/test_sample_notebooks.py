@@ -45,6 +45,18 @@ def test_rust_in_a_notebook(tmp_path):
     assert value(outputs["use-chart"], "image/svg+xml").count("<rect") == 5
 
 
+def test_repositories_in_rust(tmp_path):
+    outputs = executed("04-repositories-in-rust.ipynb", tmp_path)
+    assert stdout(outputs["open"]) == "beds/\nplants.csv\n"
+    assert stdout(outputs["walk"]) == '["beds/north.txt", "beds/south.txt"]\n'
+    assert "plants.csv" in stdout(outputs["missing"])
+    assert stdout(outputs["read"]) == "beds/north.txt: tulip\nbeds/south.txt: tomato, bean\n"
+    assert value(outputs["table"], "text/html").count("<tr>") == 4
+    assert stdout(outputs["sum"]) == "400 cm in all\n"
+    assert stdout(outputs["file"]) == "name,height_cm,edible\n"
+    assert stdout(outputs["upload"]) == "12 tomatoes\n"
+
+
 def test_crates_async_and_plots(tmp_path):
     outputs = executed("03-crates-async-plots.ipynb", tmp_path)
     assert base64.b64decode(value(outputs["use-julia"], "image/png")).startswith(b"\x89PNG\r\n\x1a\n")

@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::frames::ToChild;
 use crate::known::Knowledge;
 use crate::link::Link;
+use crate::repositories::{Repositories, Service};
 use crate::{builds, cell, report};
 use dds_core::eval::{CellError, CellSink, CommDoor, Completions, Evaluator, Interrupter, Known, RunTime};
 use dds_core::{Cx, Error, Kind, MimeBundle, Result};
@@ -33,12 +34,20 @@ pub struct EvalOptions {
     /// Whether variables are kept through interrupts and crashes, until `:checkpoint` says
     /// otherwise. Costs a copy of the memory that a cell writes to.
     pub checkpoints: bool,
+    /// What cells reach through the crate `dds`, and where they ask for it.
+    pub repositories: Option<Repositories>,
 }
 
 impl EvalOptions {
     /// Cells in `cwd`, compiled fast (level 0).
     pub fn new(cwd: impl Into<PathBuf>) -> Self {
-        Self { cwd: cwd.into(), opt_level: "0".to_owned(), cache: None, checkpoints: true }
+        Self {
+            cwd: cwd.into(),
+            opt_level: "0".to_owned(),
+            cache: None,
+            checkpoints: true,
+            repositories: None,
+        }
     }
 }
 
@@ -58,6 +67,8 @@ pub struct RustEvaluator {
     known: Arc<Knowledge>,
     /// Number of the last cell.
     cells: u64,
+    /// Answers cells about repositories.
+    _service: Option<Service>,
 }
 
 impl RustEvaluator {
@@ -77,6 +88,17 @@ impl RustEvaluator {
         link.set_checkpoints(options.checkpoints);
         let cell = Arc::new(RunningCell::default());
         let stopper = Arc::new(Stopper { link: Arc::clone(&link), cell });
+        let service =
+            options.repositories.as_ref().and_then(|repositories| match Service::start(repositories) {
+                Ok(service) => Some(service),
+                Err(error) => {
+                    tracing::warn!("cells cannot ask for repositories: {error}");
+                    None
+                }
+            });
+        if let Some(path) = service.as_ref().and_then(|service| service.socket().to_str()) {
+            link.remember_env(dds::repo::wire::SOCKET_VAR, Some(path));
+        }
         let mut evaluator = Self {
             exe: exe.to_owned(),
             options,
@@ -87,6 +109,7 @@ impl RustEvaluator {
             wanted: Arc::default(),
             known: Arc::default(),
             cells: 0,
+            _service: service,
         };
         evaluator.begin_start()?;
         Ok(evaluator)

@@ -24,6 +24,7 @@ mod parse;
 mod prelude;
 mod progress;
 mod report;
+mod repositories;
 mod runtime;
 mod socket;
 mod stdout;
@@ -32,7 +33,9 @@ pub use child::{CHILD_ARG, child_main};
 pub use compile::{
     CacheSizes, caches, original_path, prune, prune_dependencies, restore_environment, stand_between,
 };
+pub use dds::repo::stand_in::READY as STAND_IN_READY;
 pub use evaluator::{EvalOptions, RustEvaluator};
+pub use repositories::{Repositories, Service as RepositoryService};
 pub use runtime::{runtime_folder, runtime_source};
 
 /// Takes over the process if it was started for one of this crate's purposes: in cargo's place,

@@ -79,6 +79,7 @@ fn dispatch(words: &[String], style: Style) -> Result<()> {
                 }
                 ShellCommand::Common(command) => command::run(&config, &command, &cwd, &cancel, style),
                 ShellCommand::Serve(r) => serving::serve(&r, &cwd, &cancel, style),
+                ShellCommand::RepositoriesChild => serving::repositories(&config),
                 ShellCommand::App(r) => serving::app(&config, &r, &cwd, &cancel, style),
                 ShellCommand::Demo(r) => demo(&config, &r, &cwd, &cancel, style),
                 _ => Err(Error::internal("a role was not handled")),

@@ -5,6 +5,7 @@
 //! Several cells may run at once (subshells), with forms beside them; the evaluator serves one at a
 //! time. Does no messaging.
 
+mod cell_data;
 mod env;
 mod evaluator;
 mod exec;

@@ -168,6 +168,9 @@ pub enum ShellCommand {
     /// The process behind one mount; started by the mount command
     #[command(name = "__mount", hide = true)]
     MountChild,
+    /// Reads repositories for a program made of cells; started by that program
+    #[command(name = "__repositories", hide = true)]
+    RepositoriesChild,
 }
 
 /// Run the whole walkthrough on sample data and serve it as an app

@@ -60,6 +60,7 @@ fn overview(door: Door, tree: &Command) -> Outcome {
             "\n%dds COMMAND …    one command; {expr} becomes the value of a Rust expression, {{ is a brace\n\
              %%dds COMMAND     the rest of the cell is TOML with the same names as the flags\n\
              !LINE             a shell line\n\
+             dds::open(URL)?   in Rust: a repository to read, list and upload to (?dds::open explains)\n\
              %dds help NAME    one command in full; Tab completes, Shift-Tab explains\n"
         }
         Door::Shell => {

@@ -34,4 +34,4 @@ pub use outcome::Outcome;
 pub use repo_path::RepoPath;
 pub use repo_url::{RepoTarget, RepoUrl};
 pub use secret::Secret;
-pub use source::{Entry, EntryKind, Located, Resolver, Source, Versioning};
+pub use source::{CellData, Entry, EntryKind, Located, Resolver, Source, Uploaded, Versioning};

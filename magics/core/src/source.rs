@@ -89,3 +89,36 @@ pub trait Resolver: Send + Sync {
     /// Opens a repository by URL (`URL[@REV]`).
     fn open(&self, url: &crate::RepoUrl, cx: &Cx) -> Result<Arc<dyn Source>>;
 }
+
+/// What Rust cells reach through the crate `dds`: repositories under the names that users give them.
+/// May be called from many threads at once.
+pub trait CellData: Send + Sync {
+    /// The repository that `target` names and the place in it: a URL, a path of this machine or in a
+    /// mount, each with a path in it, or nothing for the repository around `cx.cwd`. With `newest` a
+    /// branch is at its newest commit, unless a mount shows it.
+    ///
+    /// Errors: `Usage` for what is no repository, `NotFound`, `Unauthorized`, `Unreachable`.
+    fn open(&self, target: &str, newest: bool, cx: &Cx) -> Result<(Arc<dyn Source>, RepoPath)>;
+
+    /// Moves whatever follows the branch of `target` to its newest commit.
+    fn refresh(&self, target: &str, cx: &Cx) -> Result<()>;
+
+    /// Uploads files and folders of this machine into the folder `to` of what `target` names.
+    fn upload(
+        &self,
+        target: &str,
+        files: &[String],
+        to: &RepoPath,
+        message: Option<&str>,
+        cx: &Cx,
+    ) -> Result<Uploaded>;
+}
+
+/// The commit that an upload made, or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    pub commit: String,
+    pub branch: String,
+    /// False when the repository held all of it already.
+    pub changed: bool,
+}

@@ -6,8 +6,11 @@ mod diff;
 mod fetch;
 mod head;
 mod log;
+mod named;
 mod tree;
 mod upload;
+
+pub use named::Named;
 
 use crate::account;
 use crate::here;

@@ -35,7 +35,7 @@ pub mod store;
 mod utc;
 
 pub use dds_contain as contain;
-pub use engine::Data;
+pub use engine::{Data, Named};
 pub use open::{Repo, connect, open, open_repo};
 pub use serve::{ServeOptions, Server, serve};
 

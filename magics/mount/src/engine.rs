@@ -103,6 +103,12 @@ impl Mounts {
         outcome
     }
 
+    /// The repository at `url`, a branch at its newest commit, unless a mount shows it: then it is the
+    /// one that is shown there.
+    pub fn open_newest(&self, url: &RepoUrl, cx: &Cx) -> Result<Arc<dyn Source>> {
+        self.table.open_to_mount(&absolute(url.clone(), cx), &self.table.config(), cx)
+    }
+
     /// Takes all mounts off. Called at the end of the session; dropping does it too.
     pub fn shutdown(&self) {
         let _turn = lock(&self.changing);

@@ -3,7 +3,7 @@
 
 use crate::port::{Ask, Kernel};
 use crate::wire::What;
-use crate::{events, hooks, runtime, widgets};
+use crate::{events, hooks, repo, runtime, widgets};
 use std::os::fd::RawFd;
 
 /// Descriptors and functions of the process, handed over once.
@@ -25,7 +25,9 @@ pub unsafe extern "C" fn dds_rt_attach(host: &Host) -> bool {
     let _ = hooks::IN_CALLBACK.set(runtime::in_callback);
     let _ = hooks::AROUND_FORK.set(|call| {
         let Some(runtime) = runtime::attached() else { return call() };
-        widgets::hold_still(&mut || runtime.hold_still(&mut || events::hold_still(call)));
+        widgets::hold_still(&mut || {
+            runtime.hold_still(&mut || events::hold_still(&mut || repo::link::hold_still(call)));
+        });
     });
     // SAFETY: as the caller says.
     unsafe { events::attach(host.events).is_ok() && runtime::attach(Kernel::new(host.up, host.ask)) }
@@ -63,6 +65,7 @@ pub extern "C" fn dds_rt_event(is_message: bool) {
 #[unsafe(no_mangle)]
 pub extern "C" fn dds_rt_took_over() {
     events::took_over();
+    repo::link::took_over();
     if let Some(runtime) = runtime::attached() {
         let (comms, targets) = runtime.comms().names();
         let _ = runtime.send(What::Restored(comms, targets));

@@ -1,5 +1,5 @@
 //! What Rust cells import as `dds`: output that appears while the cell runs, questions to the
-//! user, and comms, on which widgets are built.
+//! user, repositories ([`open`]), and comms, on which widgets are built.
 //!
 //! ```no_run
 //! # fn main() -> std::io::Result<()> {
@@ -28,6 +28,7 @@ mod input;
 pub mod json;
 mod lists;
 mod port;
+pub mod repo;
 mod runtime;
 #[doc(hidden)]
 pub mod show;
@@ -45,3 +46,6 @@ pub use bundle::{Bundle, Display, Mime};
 pub use display::{Handle, clear_output, debug, display, display_id};
 pub use input::{input, password};
 pub use json::Json;
+pub use repo::{
+    Column, Entry, Error, ErrorKind, File, Files, Repo, Result, Table, Value, open, read, read_to_string,
+};

@@ -2,10 +2,12 @@
 //! Ctrl-C with everything taken down.
 
 use crate::render::{self, Style, Terminal};
+use crate::session::wiring;
 use dds_app::{AppOptions, CellEvent};
 use dds_core::{Cancel, Config, Cx, Error, Result, Secret, request as rq};
 use dds_data::ServeOptions;
 use dds_data::serve::access::AccessLog;
+use dds_eval::{RepositoryService, STAND_IN_READY};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -66,6 +68,15 @@ pub(super) fn serve(r: &rq::Serve, cwd: &Path, cancel: &Cancel, style: Style) ->
         server.shutdown().await;
         Ok(())
     })
+}
+
+/// Answers the program that has started this one, until it ends. Its Ctrl-C is not ours.
+pub(super) fn repositories(config: &Arc<Config>) -> Result<()> {
+    let service = RepositoryService::start(&wiring::repositories(config))?;
+    render::say(&format!("{STAND_IN_READY}{}", service.socket().display()));
+    // Nothing is ever written: the end comes when the other process does.
+    let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    Ok(())
 }
 
 pub(super) fn app(

@@ -72,6 +72,8 @@ fn help_flag_is_the_help_command() {
 fn hidden_roles_parse() {
     assert_eq!(shell(&words("__eval")).unwrap().command, Some(ShellCommand::EvalChild));
     assert_eq!(shell(&words("__mount")).unwrap().command, Some(ShellCommand::MountChild));
+    let role = shell(&words("__repositories")).unwrap().command;
+    assert_eq!(role, Some(ShellCommand::RepositoriesChild));
     let Some(ShellCommand::Install(i)) = shell(&words("install --prefix /x")).unwrap().command else {
         panic!()
     };
