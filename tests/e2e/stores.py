@@ -233,7 +233,7 @@ def azure(env: dict[str, str]):
     ports = ["--blobHost", "127.0.0.1", "--blobPort", "0"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        Foreground([*program, *ports, "--location", folder, "--disableTelemetry"], env=env, cwd=Path(folder)) as process,
+        Foreground([*program, *ports, "--location", folder, "--disableTelemetry", "--skipApiVersionCheck"], env=env, cwd=Path(folder)) as process,
     ):
         address = process.line_with("Azurite Blob service successfully listens on ").strip()
         account, key = "devstoreaccount1", AZURITE_KEY

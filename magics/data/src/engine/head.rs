@@ -1,7 +1,9 @@
-//! `head`: the first rows of a table in CSV or TSV, or the first lines of another text.
+//! `head`: the first rows of a table in CSV, TSV or Parquet ([`parquet`]), or the first lines of another text.
 //!
-//! Only the front of a file is read. Quotes follow RFC 4180; the separator of a `.csv` file is the one of
+//! Only the front of a text is read. Quotes follow RFC 4180; the separator of a `.csv` file is the one of
 //! comma, semicolon and tab that its first line holds most of.
+
+mod parquet;
 
 use super::{Data, Place, local_read, local_stat, shown};
 use dds_core::mime::{escape_html, printable};
@@ -31,9 +33,12 @@ pub fn run(data: &Data, r: &rq::Head, cx: &Cx) -> Result<Outcome> {
         Place::Local(at) => local_read(at, MAX_HEAD_BYTES + 1)?,
         Place::Remote { source, path } => source.read_range(path, 0..MAX_HEAD_BYTES + 1, cx)?,
     };
+    if front.starts_with(PARQUET) {
+        return parquet::head(&place, &name, entry.size, r.rows, cx);
+    }
     let whole = front.len() as u64 <= MAX_HEAD_BYTES;
     let front = front.get(..MAX_HEAD_BYTES as usize).unwrap_or(&front);
-    let text = text_of(front, whole).ok_or_else(|| no_text(&name, front, &r.target))?;
+    let text = text_of(front, whole).ok_or_else(|| no_text(&name, &r.target))?;
     match separator(&r.target, text) {
         Some(separator) => Ok(table(&name, text, separator, whole, r.rows)),
         None => Ok(lines(&name, text, whole, r.rows)),
@@ -52,14 +57,7 @@ fn text_of(front: &[u8], whole: bool) -> Option<&str> {
     (!text.contains('\0')).then(|| text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-fn no_text(name: &str, front: &[u8], target: &str) -> Error {
-    if front.starts_with(PARQUET) {
-        return Error::new(
-            Kind::Unavailable,
-            format!("{name} is a Parquet file, whose rows head does not read"),
-        )
-        .hint("mount the repository and read it with polars in a cell: LazyFrame::scan_parquet");
-    }
+fn no_text(name: &str, target: &str) -> Error {
     Error::new(Kind::Format, format!("{name} is not text")).hint(format!("for an image: dds show {target:?}"))
 }
 
@@ -123,25 +121,7 @@ fn table(name: &str, text: &str, separator: char, whole: bool, wanted: usize) ->
     let rows: Vec<Vec<String>> = rows.collect();
     let shown: Vec<&Vec<String>> = rows.iter().take(wanted).collect();
     let columns = heads.len();
-    let numeric = |i: usize| {
-        let mut cells = shown.iter().filter_map(|r| r.get(i)).filter(|c| !c.is_empty()).peekable();
-        cells.peek().is_some() && cells.all(|c| c.trim().parse::<f64>().is_ok())
-    };
-    let titles: Vec<(String, Align)> = heads
-        .iter()
-        .take(MAX_SHOWN_COLUMNS)
-        .enumerate()
-        .map(|(i, head)| (short(head), if numeric(i) { Align::Right } else { Align::Left }))
-        .collect();
-    let titles: Vec<(&str, Align)> = titles.iter().map(|(t, a)| (t.as_str(), *a)).collect();
-    let mut table = Table::new(&titles);
-    for row in &shown {
-        table.row((0..titles.len()).map(|i| row.get(i).map_or_else(String::new, |c| short(c))));
-    }
     let mut notes = Vec::new();
-    if columns > MAX_SHOWN_COLUMNS {
-        notes.push(format!("… and {} more columns", columns - MAX_SHOWN_COLUMNS));
-    }
     let uneven = shown.iter().filter(|r| r.len() != columns).count();
     if uneven > 0 {
         notes.push(format!(
@@ -149,9 +129,7 @@ fn table(name: &str, text: &str, separator: char, whole: bool, wanted: usize) ->
             counted(uneven, "row has", "rows have")
         ));
     }
-    if !notes.is_empty() {
-        table.note(notes.join("; "));
-    }
+    let table = grid(&heads, &shown, notes);
     let about = count(columns, "column");
     let summary = match (whole, rows.len() > wanted) {
         (true, false) => format!("{}: {}, {about}", printable(name), count(rows.len(), "row")),
@@ -164,6 +142,32 @@ fn table(name: &str, text: &str, separator: char, whole: bool, wanted: usize) ->
         json!({"target": name, "columns": heads, "rows": shown, "whole": whole && rows.len() <= wanted});
     let outcome = Outcome::new(summary, json);
     if columns == 0 { outcome } else { outcome.detail(table.text()).html(table.html()) }
+}
+
+/// The first columns of the first rows, numbers on the right.
+fn grid(heads: &[String], rows: &[&Vec<String>], mut notes: Vec<String>) -> Table {
+    let numeric = |i: usize| {
+        let mut cells = rows.iter().filter_map(|r| r.get(i)).filter(|c| !c.is_empty()).peekable();
+        cells.peek().is_some() && cells.all(|c| c.trim().parse::<f64>().is_ok())
+    };
+    let titles: Vec<(String, Align)> = heads
+        .iter()
+        .take(MAX_SHOWN_COLUMNS)
+        .enumerate()
+        .map(|(i, head)| (short(head), if numeric(i) { Align::Right } else { Align::Left }))
+        .collect();
+    let titles: Vec<(&str, Align)> = titles.iter().map(|(t, a)| (t.as_str(), *a)).collect();
+    let mut table = Table::new(&titles);
+    for row in rows {
+        table.row((0..titles.len()).map(|i| row.get(i).map_or_else(String::new, |c| short(c))));
+    }
+    if heads.len() > MAX_SHOWN_COLUMNS {
+        notes.insert(0, format!("… and {} more columns", heads.len() - MAX_SHOWN_COLUMNS));
+    }
+    if !notes.is_empty() {
+        table.note(notes.join("; "));
+    }
+    table
 }
 
 fn counted(n: usize, one: &str, many: &str) -> String {
