@@ -112,7 +112,7 @@ class Peers:
     runs: int = 0
 
     def fresh(self, what: str) -> tuple[Path, dict[str, str]]:
-        """A folder for one run, and an environment whose caches are empty."""
+        """A folder for one run, and an environment whose caches are empty. It stays until the end: see `Mounts`."""
         self.runs += 1
         folder = self.work / f"{what}{self.runs}"
         folder.mkdir()
@@ -141,7 +141,6 @@ class Peers:
         seconds = self.dvc(clone, env, "pull", "--quiet", f"{target}.dvc")
         if (came := sum(path.is_file() for path in (clone / target).rglob("*"))) != files:
             raise SystemExit(f"dvc pull brought {came} of {files} files")
-        shutil.rmtree(folder)
         return seconds
 
     def dvc_get(self, path: str) -> float:
@@ -152,7 +151,6 @@ class Peers:
         seconds = self.dvc(folder, env, "get", url, path, *given)
         if (folder / "out").read_bytes() != (self.repository / path).read_bytes():
             raise SystemExit(f"dvc get brought another {path}")
-        shutil.rmtree(folder)
         return seconds
 
     def python(self, code: str, folder: Path, env: dict[str, str]) -> tuple[float, list[float]]:
@@ -191,7 +189,6 @@ print(time.perf_counter() - begun)
         )
         if (came := sum(path.is_file() for path in (folder / "files").rglob("*"))) != files:
             raise SystemExit(f"RepoAPI.download brought {came} of {files} files")
-        shutil.rmtree(folder)
         return seconds
 
     def dagshub_hooks(self, paths: list[str]) -> tuple[float, float]:
@@ -214,7 +211,6 @@ print(time.perf_counter() - begun)
             folder,
             env,
         )
-        shutil.rmtree(folder, ignore_errors=True)
         return whole - rest, rest / (len(paths) - 1)
 
     def rclone_mount(self, paths: list[str]) -> tuple[float, float] | None:
@@ -238,7 +234,6 @@ print(time.perf_counter() - begun)
                     took.append(time.perf_counter() - begun)
             finally:
                 subprocess.run(["umount", "--lazy", mounted], check=False, **QUIET)
-        shutil.rmtree(folder)
         return took[0], (took[-1] - took[0]) / (len(paths) - 1)
 
 
@@ -262,7 +257,7 @@ def load(port: int, paths: list[str], folder: Path, clients: int, seconds: int) 
     (folder / "wrk.lua").write_text(WRK)
     (folder / "paths").write_text("".join(f"{path}\n" for path in paths))
     before = os.times()
-    command = [wrk, "-t1", f"-c{clients}", f"-d{seconds}s", "-s", folder / "wrk.lua", f"http://127.0.0.1:{port}"]
+    command = [wrk, "-t2", f"-c{clients}", f"-d{seconds}s", "-s", folder / "wrk.lua", f"http://127.0.0.1:{port}"]
     said = subprocess.run(
         [*command, "--", folder / "paths"], check=True, capture_output=True, text=True, timeout=PEER_SECONDS
     ).stdout

@@ -7,8 +7,8 @@ different connections wait side by side; requests on one connection, one after t
 unchanged. A line on its standard input is answered with the counts so far, as JSON. Ends when its standard input
 closes.
 
-Protocols, not streams: on one core it forwards 2,500 answers of 35 KB a second and 1 GB/s of one answer, which is
-more than the clients it is put before can take in.
+An answer of 30 KB takes it 0.1 ms of one core, and one long answer passes with 1 GB/s: it is never what limits the
+clients that it is put before.
 """
 
 from __future__ import annotations
