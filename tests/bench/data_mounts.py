@@ -51,8 +51,8 @@ class Mounts:
     def mounted(self, repository: str, keep: bool = True):
         """A mount in the foreground, with a cache of its own.
 
-        Without `keep` the cache goes with it. Thousands of small files must not: for a minute, ext4 looks at every
-        number of a file that is gone before it takes it again, which made the next mount's cache take twice as long.
+        Without `keep` the cache goes with it. Thousands of small files must not: for minutes, ext4 looks at every number
+        of a file that is gone before it takes it again, which doubled the CPU time of the next mount's cache.
         """
         self.number += 1
         folder, cache = self.work / f"mount{self.number}", self.work / f"cache{self.number}"
