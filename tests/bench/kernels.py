@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from measured import tell
+from measured import pss_mb, tell
 from cells import Kernel, Ran
 from processes import built_binary, descendants
 
@@ -129,11 +129,4 @@ def family(kernel: Kernel) -> list[int]:
 
 def memory_mb(kernel: Kernel) -> float:
     """Proportional set size of the kernel and all its children, in MB; shared pages count once in all."""
-    total = 0
-    for pid in family(kernel):
-        try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
-        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    return total * 1024 / 1e6
+    return pss_mb(family(kernel))

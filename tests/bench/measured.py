@@ -43,9 +43,13 @@ class Row:
     # In words, with the comparison: "<= 10 ms".
     target: str | None = None
     holds: bool | None = None
+    # ours/peer of each repetition, where both ran one after the other.
+    pairs: list[float] | None = None
 
     @property
     def ratio(self) -> float | None:
+        if self.pairs:
+            return median(self.pairs)
         if self.peer and isinstance(self.ours, (int, float)):
             return self.ours / self.peer
         return None
@@ -110,6 +114,18 @@ def median(values: list[float]) -> float:
 
 def spread(values: list[float]) -> str:
     return f"{min(values):.3f} to {max(values):.3f}"
+
+
+def pss_mb(pids: list[int]) -> float:
+    """Proportional set size of some processes, in MB; what they share counts once in all."""
+    total = 0
+    for pid in pids:
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total * 1024 / 1e6
 
 
 def tell(text: str):
