@@ -35,6 +35,7 @@ pub use compile::{
 };
 pub use dds::repo::stand_in::READY as STAND_IN_READY;
 pub use evaluator::{EvalOptions, RustEvaluator};
+pub use memory::{give_back as give_memory_back, share as share_memory};
 pub use repositories::{Repositories, Service as RepositoryService};
 pub use runtime::{runtime_folder, runtime_source};
 

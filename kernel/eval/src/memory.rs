@@ -1,5 +1,5 @@
-//! Memory that the analysis has used for a moment goes back to the system: it needs twice as much
-//! while it reads the standard library as it holds afterwards.
+//! Memory that was used for a moment goes back to the system: the analysis needs twice as much while it
+//! reads the standard library as it holds afterwards, a mount twice as much while it reads a listing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 const WORTH: usize = 48 << 20;
 
 /// Has all threads share few stretches of memory; each leaves gaps of its own.
-pub(crate) fn share() {
+pub fn share() {
     #[cfg(target_env = "gnu")]
     // SAFETY: changes a number that the allocator reads when a thread starts.
     unsafe {
@@ -23,7 +23,7 @@ pub(crate) fn share() {
 
 /// Gives back what is free, if it is much, without waiting for it: at once, or as soon as the last
 /// time is long enough ago.
-pub(crate) fn give_back() {
+pub fn give_back() {
     static RUNNING: AtomicBool = AtomicBool::new(false);
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
     if RUNNING.swap(true, Ordering::SeqCst) {

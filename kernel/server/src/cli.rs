@@ -60,7 +60,10 @@ fn dispatch(words: &[String], style: Style) -> Result<()> {
     };
     match command {
         ShellCommand::EvalChild => dds_eval::child_main(),
-        ShellCommand::MountChild => dds_mount::child_main(),
+        ShellCommand::MountChild => {
+            dds_eval::share_memory();
+            dds_mount::child_main(dds_eval::give_memory_back)
+        }
         ShellCommand::Common(Command::Help(r)) => {
             render::outcome(&dds_cmd::help::help(Door::Shell, r.command.as_deref())?, style);
             Ok(())

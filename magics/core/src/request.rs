@@ -131,7 +131,7 @@ pub struct Tree {
     pub dirs: bool,
 }
 
-/// Show the first rows of a file: CSV and TSV as a table, other text as lines
+/// Show the first rows of a file: CSV, TSV and Parquet as a table, other text as lines
 #[derive(Args, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Head {

@@ -47,7 +47,7 @@ pub fn open(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<dyn Source>> 
 
 /// What a repository on this machine may use beside itself.
 pub fn outside(config: &Config, origin: Origin) -> Outside {
-    let cache = BlobStore::new(config.cache_dir.join("blobs"));
+    let cache = BlobStore::cache(config.cache_dir.join("blobs"));
     Outside { config: Arc::new(config.clone()), cache, origin }
 }
 
@@ -71,7 +71,7 @@ pub fn open_repo(url: &RepoUrl, config: &Config, cx: &Cx) -> Result<Arc<Repo>> {
         }
         RepoUrl::Hub { .. } | RepoUrl::DagsHub { .. } => {
             let client = connect(url, config)?;
-            let cache = BlobStore::new(config.cache_dir.join("blobs"));
+            let cache = BlobStore::cache(config.cache_dir.join("blobs"));
             let hub = Hub::open(client, &url.plain(), url.rev(), cache, Settings::default(), cx)?;
             Inner::Hub(Box::new(hub))
         }

@@ -27,6 +27,8 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 pub struct BlobStore {
     root: Arc<PathBuf>,
     flights: Arc<Flights<Digest>>,
+    /// Whether an object that is stored outlives a crash of the machine.
+    durable: bool,
 }
 
 /// Which layout an object lies in: DVC 3, or the older one of DVC 1 and 2 (`xx/…`), whose MD5 was
@@ -40,7 +42,14 @@ pub enum Layout {
 impl BlobStore {
     /// The store in `root`; nothing is made before the first write.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: Arc::new(root.into()), flights: Arc::default() }
+        Self { root: Arc::new(root.into()), flights: Arc::default(), durable: true }
+    }
+
+    /// A store of what can be fetched again: it does not wait for the disk. What a crash of the machine
+    /// leaves of an object is not taken for it, since every object is verified when it is read; large ones,
+    /// of which parts are read, come by [`BlobStore::adopt`].
+    pub fn cache(root: impl Into<PathBuf>) -> Self {
+        Self { durable: false, ..Self::new(root) }
     }
 
     pub fn root(&self) -> &Path {
@@ -91,6 +100,11 @@ impl BlobStore {
         if !hash::matches(digest, bytes) {
             return Err(hash::mismatch("refused to store an object", digest, bytes.len() as u64));
         }
+        self.put_verified(digest, bytes)
+    }
+
+    /// As [`BlobStore::put`], for a caller who has just compared them.
+    pub fn put_verified(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let path = self.path(digest, Layout::V3);
         if self.len(digest, Layout::V3) == Some(bytes.len() as u64) {
             return Ok(());
@@ -98,7 +112,8 @@ impl BlobStore {
         let dir = parent(&path)?;
         let mut temporary = temporary_in(dir)?;
         temporary.write_all(bytes).map_err(|e| Error::io(temporary.path(), &e))?;
-        settle(temporary.into_temp_path(), &path)
+        let (opened, name) = temporary.into_parts();
+        settle(&opened, name, &path, self.durable)
     }
 
     /// Begins an object whose digest is not known yet.
@@ -127,7 +142,14 @@ impl BlobStore {
         if found != *digest {
             return Err(hash::mismatch(what, digest, len));
         }
-        settle(file.into_temp_path(), &self.path(digest, Layout::V3))
+        self.adopt_verified(file, digest)
+    }
+
+    /// As [`BlobStore::adopt`], for a caller who has just compared it. Waits for the disk in any case: parts
+    /// of large objects are read without verifying the whole again.
+    pub fn adopt_verified(&self, file: tempfile::NamedTempFile, digest: &Digest) -> Result<()> {
+        let (opened, name) = file.into_parts();
+        settle(&opened, name, &self.path(digest, Layout::V3), true)
     }
 
     /// A temporary file that [`BlobStore::adopt`] can take.
@@ -284,7 +306,8 @@ impl StagedBlob {
         }
         let path = self.store.path(&digest, Layout::V3);
         if self.store.len(&digest, Layout::V3) != Some(len) {
-            settle(self.file, &path)?;
+            let opened = File::open(&self.file).map_err(|e| Error::io(&self.file, &e))?;
+            settle(&opened, self.file, &path, self.store.durable)?;
         }
         Ok((digest, len))
     }
@@ -325,8 +348,16 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn temporary_in(dir: &Path) -> Result<tempfile::NamedTempFile> {
-    fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
-    tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(dir).map_err(|e| Error::io(dir, &e))
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix(TEMPORARY_PREFIX);
+    let made = match builder.tempfile_in(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
+            builder.tempfile_in(dir)
+        }
+        made => made,
+    };
+    made.map_err(|e| Error::io(dir, &e))
 }
 
 fn is_abandoned(file: &Path) -> bool {
@@ -337,17 +368,20 @@ fn is_abandoned(file: &Path) -> bool {
         .is_some_and(|age| age > ABANDONED)
 }
 
-/// fsync, rename, fsync of the folder.
-fn settle(file: tempfile::TempPath, path: &Path) -> Result<()> {
+/// fsync, rename, fsync of the folder; what is not durable is only renamed.
+fn settle(opened: &File, file: tempfile::TempPath, path: &Path, durable: bool) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let io = |e: io::Error| Error::io(path, &e);
     let dir = parent(path)?;
-    fs::create_dir_all(dir).map_err(io)?;
-    let opened = File::open(&file).map_err(io)?;
+    if file.parent() != Some(dir) {
+        fs::create_dir_all(dir).map_err(io)?;
+    }
     opened.set_permissions(fs::Permissions::from_mode(OBJECT_MODE)).map_err(io)?;
-    opened.sync_data().map_err(io)?;
+    if durable {
+        opened.sync_data().map_err(io)?;
+    }
     file.persist(path).map_err(|e| io(e.error))?;
-    File::open(dir).and_then(|d| d.sync_all()).map_err(io)
+    if durable { File::open(dir).and_then(|d| d.sync_all()).map_err(io) } else { Ok(()) }
 }
 
 fn parent(path: &Path) -> Result<&Path> {

@@ -36,16 +36,17 @@ const REAP_POLL: Duration = Duration::from_millis(20);
 /// Notes that one mount may send; a broken server must not flood its owner.
 const MAX_NOTES: usize = 200;
 
-/// Runs `dds __mount`: reads what to do from stdin, answers on stdout.
-pub fn child_main() -> ! {
-    child_main_with(Arc::new(Repositories))
+/// Runs `dds __mount`: reads what to do from stdin, answers on stdout. `loaded` is called once the listing is
+/// read, which needs more memory than it leaves.
+pub fn child_main(loaded: fn()) -> ! {
+    child_main_with(Arc::new(Repositories), loaded)
 }
 
 /// As [`child_main`], with another way to open repositories.
-pub fn child_main_with(opener: Arc<dyn Opener>) -> ! {
+pub fn child_main_with(opener: Arc<dyn Opener>, loaded: fn()) -> ! {
     let mut stdin = BufReader::new(std::io::stdin());
     let code = match protocol::receive::<Role>(&mut stdin) {
-        Ok(Some(Role::Mount(spec))) => run(*spec, opener, stdin),
+        Ok(Some(Role::Mount(spec))) => run(*spec, opener, loaded, stdin),
         Ok(Some(Role::Watch { dir })) => watch(&dir, stdin),
         Ok(None) => 0,
         Err(error) => {
@@ -66,7 +67,7 @@ enum Event {
     Stop,
 }
 
-fn run(spec: Spec, opener: Arc<dyn Opener>, stdin: BufReader<std::io::Stdin>) -> i32 {
+fn run(spec: Spec, opener: Arc<dyn Opener>, loaded: fn(), stdin: BufReader<std::io::Stdin>) -> i32 {
     let out = Out::default();
     let cancel = Cancel::default();
     let (events, inbox) = mpsc::sync_channel(16);
@@ -83,6 +84,7 @@ fn run(spec: Spec, opener: Arc<dyn Opener>, stdin: BufReader<std::io::Stdin>) ->
             return 1;
         }
     };
+    loaded();
     host.hear(events);
     out.say(0, What::Mounted(host.tree()));
     let last = host.serve(&inbox);

@@ -189,7 +189,10 @@ impl Reader {
         }
         let end = offset.saturating_add(u64::from(len)).min(size);
         let (first, last) = (offset / BLOCK_BYTES, (end - 1) / BLOCK_BYTES);
-        self.read_ahead(handle, first, last, size);
+        let forward = self.read_ahead(handle, first, last, size);
+        if !forward && (first..=last).any(|block| self.0.cache.lacks((file.ino, block))) {
+            return self.here_and_there(file, offset..end);
+        }
         let mut parts = BytesMut::new();
         for block in first..=last {
             let bytes = self.block(file, block, size)?;
@@ -241,14 +244,30 @@ impl Reader {
         })
     }
 
-    /// Fetches blocks ahead while the reader goes forward.
-    fn read_ahead(&self, handle: &Handle, first: u64, last: u64, size: u64) {
+    /// A part for a reader who does not go forward: what was asked for and no whole blocks. The kernel keeps
+    /// it.
+    fn here_and_there(&self, file: &FileNode, range: std::ops::Range<u64>) -> Result<Bytes> {
+        let expected = range.end - range.start;
+        let bytes = file.source.read_range(&file.path, range, &self.0.cx)?;
+        self.0.counters.streamed.more(&file.path, bytes.len() as u64);
+        if bytes.len() as u64 != expected {
+            return Err(Error::new(
+                Kind::Unreachable,
+                format!("{}: {expected} bytes were asked for, but {} came", file.path, bytes.len()),
+            ));
+        }
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Fetches blocks ahead while the reader goes forward. Whether it does.
+    fn read_ahead(&self, handle: &Handle, first: u64, last: u64, size: u64) -> bool {
         let blocks = size.div_ceil(BLOCK_BYTES);
         let mut ahead = lock(&handle.ahead);
         if last + 1 == ahead.next {
-            return;
+            return true;
         }
-        ahead.window = match first == ahead.next || first + 1 == ahead.next {
+        let forward = first == ahead.next || first + 1 == ahead.next;
+        ahead.window = match forward {
             true => (ahead.window * 2).clamp(1, MAX_BLOCKS_AHEAD),
             false => 0,
         };
@@ -262,6 +281,7 @@ impl Reader {
                 self.0.pool.ahead(move || drop(reader.block(&file, block, size)));
             }
         }
+        forward
     }
 
     /// Feeds blocks to the running MD5 in order; at the last one compares it.

@@ -2,6 +2,8 @@
 
 use dds_core::{Digest, Entry, EntryKind, Error, Kind, RepoPath, Result, Versioning};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value};
+use std::fmt;
 
 #[derive(Deserialize)]
 pub struct Repository {
@@ -28,11 +30,32 @@ pub struct Commit {
 }
 
 /// A folder's listing, or the one entry of a file.
-#[derive(Deserialize)]
-#[serde(untagged)]
 pub enum Content {
     Folder(Vec<RawEntry>),
     File(RawEntry),
+}
+
+/// An untagged enum of serde's would hold the whole listing a second time.
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Content;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of entries, or one")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> std::result::Result<Content, A::Error> {
+                Vec::deserialize(value::SeqAccessDeserializer::new(list)).map(Content::Folder)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, one: A) -> std::result::Result<Content, A::Error> {
+                RawEntry::deserialize(value::MapAccessDeserializer::new(one)).map(Content::File)
+            }
+        }
+        from.deserialize_any(Either)
+    }
 }
 
 #[derive(Deserialize)]

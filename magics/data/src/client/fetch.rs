@@ -26,6 +26,9 @@ const MAX_SHOWN_CHARS: usize = 400;
 /// How much of a refusal's body is read.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
+/// Room that is made at once for what a server promises.
+const MAX_ROOM_BYTES: u64 = 8 << 20;
+
 /// How often, and after which pause (doubled each time), a request is tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
@@ -230,6 +233,8 @@ impl Fetcher {
             // Of a whole file sent instead of a range, the front is dropped on the fly.
             let mut skip = if whole { usize::try_from(start).unwrap_or(usize::MAX) } else { 0 };
             let want = range.as_ref().map_or(max, |r| (r.end - r.start).min(max));
+            let room = promised.unwrap_or(0).min(want).min(MAX_ROOM_BYTES);
+            have.reserve(usize::try_from(room).unwrap_or(0).saturating_sub(have.len()));
             let mut body = response.body;
             let mut received = 0u64;
             let broken = loop {

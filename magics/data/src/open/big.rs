@@ -1,15 +1,15 @@
 //! Large files: fetched by blocks into a file of the cache, several at a time, verified when complete.
 //!
-//! A reader gets its bytes as soon as their blocks are there; reading on in order fetches ahead. When
-//! the last block has come the whole file is verified: it goes into the blob store, or the blocks are
-//! thrown away and the reader is told.
+//! A reader gets its bytes as soon as their blocks are there; reading on in order fetches ahead. Who reads
+//! a little here and there gets that, by granules, and no whole blocks. When the last granule has come the
+//! whole file is verified: it goes into the blob store, or the blocks are thrown away and the reader is told.
 
 use super::fetching::{Fetching, cut, verify};
 use crate::flight::{Flights, Joined, lock};
 use crate::runtime;
 use crate::store::Layout;
 use bytes::Bytes;
-use dds_core::{Cx, Entry, Error, Kind, RepoPath, Result};
+use dds_core::{Cx, Digest, Entry, Error, Kind, RepoPath, Result};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,6 +20,10 @@ use std::sync::{Arc, Mutex};
 
 /// Blocks fetched at the same time for one reader.
 const WIDTH: u64 = 8;
+/// What is fetched for small reads here and there is rounded to granules, and kept by them.
+const GRANULE: u64 = 16 << 10;
+/// Larger reads fetch whole blocks, wherever they begin.
+const MAX_SMALL_READ: u64 = 512 << 10;
 /// Files under way at the same time; the one touched longest ago is given up for a further one.
 const MAX_OPEN: usize = 16;
 /// The largest file that is believed; no file system in use takes larger ones everywhere.
@@ -36,14 +40,18 @@ pub struct BigFiles {
 struct Partial {
     entry: Entry,
     size: u64,
+    /// A multiple of [`GRANULE`], except in tests.
     block: u64,
+    granule: u64,
     file: tempfile::NamedTempFile,
     blocks: Mutex<Blocks>,
-    flights: Arc<Flights<u64>>,
+    /// By the range of granules.
+    flights: Arc<Flights<(u64, u64)>>,
     touched: AtomicU64,
 }
 
 struct Blocks {
+    /// By granule.
     have: Vec<bool>,
     missing: usize,
     /// Where the last reader stopped.
@@ -86,7 +94,10 @@ impl BigFiles {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        self.read_ahead(&partial, &range);
+        let in_order = self.read_ahead(&partial, &range);
+        if !in_order && range.end - range.start <= MAX_SMALL_READ {
+            return self.fill_small(&partial, range, cx);
+        }
         self.fill(&partial, range, cx)
     }
 
@@ -119,11 +130,14 @@ impl BigFiles {
         let file = self.fetching.cache.temporary()?;
         file.as_file().set_len(size).map_err(|e| Error::io(file.path(), &e))?;
         let block = self.fetching.settings.block_bytes.max(1);
-        let count = usize::try_from(size.div_ceil(block)).map_err(|e| Error::internal(e.to_string()))?;
+        let granule = GRANULE.min(block);
+        let block = block.next_multiple_of(granule);
+        let count = usize::try_from(size.div_ceil(granule)).map_err(|e| Error::internal(e.to_string()))?;
         let partial = Arc::new(Partial {
             entry: entry.clone(),
             size,
             block,
+            granule,
             file,
             blocks: Mutex::new(Blocks { have: vec![false; count], missing: count, next: 0, verdict: None }),
             flights: Arc::default(),
@@ -145,7 +159,16 @@ impl BigFiles {
     /// Bytes of a range whose blocks are fetched where they are missing. A file that turned out to be
     /// damaged is told to this reader and begun anew for the next one.
     fn fill(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
-        let result = self.gather(partial, range, cx);
+        self.judged(partial, self.gather(partial, range, cx))
+    }
+
+    /// The same for a small part, of which only the missing granules are fetched.
+    fn fill_small(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        let result = self.gather_small(partial, range, cx);
+        self.judged(partial, result)
+    }
+
+    fn judged(&self, partial: &Arc<Partial>, result: Result<Vec<u8>>) -> Result<Vec<u8>> {
         if result.is_err() && matches!(lock(&partial.blocks).verdict, Some(Err(_))) {
             let mut open = lock(&self.open);
             if open.get(&partial.entry.path).is_some_and(|p| Arc::ptr_eq(p, partial)) {
@@ -171,21 +194,34 @@ impl BigFiles {
                 cx.bytes(partial.entry.path.name(), next.min(last) * partial.block, Some(partial.size));
             }
         }
-        if let Some(Err(e)) = lock(&partial.blocks).verdict.clone() {
-            return Err(e);
-        }
-        let len = usize::try_from(range.end - range.start).map_err(|e| Error::internal(e.to_string()))?;
-        let mut bytes = vec![0; len];
-        let file = partial.file.as_file();
-        file.read_exact_at(&mut bytes, range.start).map_err(|e| Error::io(partial.file.path(), &e))?;
-        Ok(bytes)
+        partial.bytes(range)
     }
 
-    /// Two readers' strides ahead of one who reads in order.
-    fn read_ahead(&self, partial: &Arc<Partial>, range: &Range<u64>) {
+    fn gather_small(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        let granules = range.start / partial.granule..range.end.div_ceil(partial.granule);
+        let missing = {
+            let blocks = lock(&partial.blocks);
+            let lacks = |n: &u64| !blocks.has(*n..*n + 1);
+            // One request from the first to the last that is missing.
+            let first = granules.clone().find(lacks);
+            first.map(|first| first..granules.clone().rev().find(lacks).unwrap_or(first) + 1)
+        };
+        if let Some(missing) = missing
+            && let Some(flight) = self.fetch(partial, missing)?
+        {
+            flight.wait(&cx.cancel)?;
+        }
+        partial.bytes(range)
+    }
+
+    /// Two readers' strides ahead of one who reads in order. Whether it is one.
+    fn read_ahead(&self, partial: &Arc<Partial>, range: &Range<u64>) -> bool {
         let in_order = {
             let mut blocks = lock(&partial.blocks);
-            let in_order = blocks.next == range.start;
+            // Several may read in order at a time: what stands before is there then.
+            let before = (range.start / partial.granule).checked_sub(1);
+            let in_order =
+                blocks.next == range.start || before.is_none_or(|before| blocks.has(before..before + 1));
             blocks.next = range.end;
             in_order
         };
@@ -198,41 +234,85 @@ impl BigFiles {
                 }
             }
         }
+        in_order
     }
 
     /// Begins to fetch a block; none when it is here.
     fn start(&self, partial: &Arc<Partial>, block: u64) -> Result<Option<Arc<crate::flight::Flight>>> {
-        let index = usize::try_from(block).unwrap_or(usize::MAX);
-        if lock(&partial.blocks).have.get(index).copied().unwrap_or(false) {
+        let each = partial.block / partial.granule;
+        let count = partial.size.div_ceil(partial.granule);
+        self.fetch(partial, block * each..((block + 1) * each).min(count))
+    }
+
+    /// Begins to fetch granules; none when they are here.
+    fn fetch(
+        &self,
+        partial: &Arc<Partial>,
+        granules: Range<u64>,
+    ) -> Result<Option<Arc<crate::flight::Flight>>> {
+        if lock(&partial.blocks).has(granules.clone()) {
             return Ok(None);
         }
-        let lead = match partial.flights.join(block) {
+        let lead = match partial.flights.join((granules.start, granules.end)) {
             Joined::Follow(flight) => return Ok(Some(flight)),
             Joined::Lead(lead) => lead,
         };
         let flight = lead.flight();
         let (partial, fetching, commit) = (partial.clone(), self.fetching.clone(), self.commit.clone());
         runtime::handle()?.spawn(async move {
-            let result = fetch_block(&fetching, &commit, &partial, block).await;
+            let result = fetch_granules(&fetching, &commit, &partial, granules).await;
             lead.finish(result);
         });
         Ok(Some(flight))
     }
 }
 
-async fn fetch_block(
+impl Blocks {
+    fn has(&self, granules: Range<u64>) -> bool {
+        let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let part = self.have.get(at(granules.start)..at(granules.end));
+        part.is_some_and(|part| part.iter().all(|have| *have))
+    }
+
+    /// Marks granules as here; whether the file is complete by them.
+    fn mark(&mut self, granules: Range<u64>) -> bool {
+        let mut fresh = 0;
+        for n in granules {
+            let have = usize::try_from(n).ok().and_then(|n| self.have.get_mut(n));
+            fresh += usize::from(have.is_some_and(|have| !std::mem::replace(have, true)));
+        }
+        self.missing -= fresh;
+        fresh > 0 && self.missing == 0
+    }
+}
+
+impl Partial {
+    /// Bytes whose granules are here.
+    fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        if let Some(Err(e)) = lock(&self.blocks).verdict.clone() {
+            return Err(e);
+        }
+        let len = usize::try_from(range.end - range.start).map_err(|e| Error::internal(e.to_string()))?;
+        let mut bytes = vec![0; len];
+        let read = self.file.as_file().read_exact_at(&mut bytes, range.start);
+        read.map_err(|e| Error::io(self.file.path(), &e))?;
+        Ok(bytes)
+    }
+}
+
+async fn fetch_granules(
     fetching: &Arc<Fetching>,
     commit: &str,
     partial: &Arc<Partial>,
-    block: u64,
+    granules: Range<u64>,
 ) -> Result<Bytes> {
-    let index = usize::try_from(block).unwrap_or(usize::MAX);
-    if lock(&partial.blocks).have.get(index).copied().unwrap_or(false) {
+    if lock(&partial.blocks).has(granules.clone()) {
         return Ok(Bytes::new());
     }
-    let from = block * partial.block;
-    let range = from..(from + partial.block).min(partial.size);
-    let bytes = fetching.source.get(commit, &partial.entry, Some(range.clone()), partial.block).await?;
+    let from = granules.start * partial.granule;
+    let range = from..(granules.end * partial.granule).min(partial.size);
+    let max = partial.block.max(range.end - range.start);
+    let bytes = fetching.source.get(commit, &partial.entry, Some(range.clone()), max).await?;
     if bytes.len() as u64 != range.end - range.start {
         return Err(Error::new(
             Kind::Corrupt,
@@ -245,12 +325,7 @@ async fn fetch_block(
     let (partial, fetching) = (partial.clone(), fetching.clone());
     runtime::blocking(move || {
         partial.file.as_file().write_all_at(&bytes, from).map_err(|e| Error::io(partial.file.path(), &e))?;
-        let complete = {
-            let mut blocks = lock(&partial.blocks);
-            let fresh = blocks.have.get_mut(index).is_some_and(|have| !std::mem::replace(have, true));
-            blocks.missing -= usize::from(fresh);
-            fresh && blocks.missing == 0
-        };
+        let complete = lock(&partial.blocks).mark(granules);
         if complete {
             let verdict = settle(&partial, &fetching);
             lock(&partial.blocks).verdict = Some(verdict.clone());
@@ -266,18 +341,7 @@ fn settle(partial: &Partial, fetching: &Fetching) -> Result<()> {
     let Some(digest) = &partial.entry.digest else { return Ok(()) };
     let (found, len) = crate::store::digest_of_file(partial.file.path(), digest)?;
     if found == *digest {
-        // A second name for the same bytes: readers go on with the file they have open.
-        let copy = fetching.cache.temporary()?;
-        let path = copy.into_temp_path();
-        let _ = std::fs::remove_file(&path);
-        if std::fs::hard_link(partial.file.path(), &path).is_ok() {
-            let linked = File::open(&path).map(|f| tempfile::NamedTempFile::from_parts(f, path));
-            if let Ok(linked) = linked
-                && let Err(e) = fetching.cache.adopt(linked, digest, partial.entry.path.as_str())
-            {
-                tracing::warn!("not kept in the cache: {e}");
-            }
-        }
+        keep(partial, fetching, *digest);
         return Ok(());
     }
     if len <= MAX_LEGACY_BYTES {
@@ -289,6 +353,29 @@ fn settle(partial: &Partial, fetching: &Fetching) -> Result<()> {
     }
     Err(crate::hash::mismatch(partial.entry.path.as_str(), digest, len)
         .hint("the file is damaged on the server or on the way; try again, then tell its owner"))
+}
+
+/// Takes a verified file into the cache, behind its readers' back: they go on with the file they have open.
+fn keep(partial: &Partial, fetching: &Fetching, digest: Digest) {
+    let Ok(copy) = fetching.cache.temporary() else { return };
+    // A second name for the same bytes.
+    let path = copy.into_temp_path();
+    let _ = std::fs::remove_file(&path);
+    if std::fs::hard_link(partial.file.path(), &path).is_err() {
+        return;
+    }
+    let cache = fetching.cache.clone();
+    let adopt = move || {
+        let linked = File::open(&path).map(|f| tempfile::NamedTempFile::from_parts(f, path));
+        if let Ok(linked) = linked
+            && let Err(e) = cache.adopt_verified(linked, &digest)
+        {
+            tracing::warn!("not kept in the cache: {e}");
+        }
+    };
+    if let Ok(handle) = runtime::handle() {
+        handle.spawn_blocking(adopt);
+    }
 }
 
 /// Text files of DVC 2 with their own digest are not larger.

@@ -5,7 +5,7 @@ use crate::hash;
 use crate::runtime;
 use crate::store::BlobStore;
 use bytes::Bytes;
-use dds_core::{Cancel, Digest, Entry, Error, Kind, Result};
+use dds_core::{Cancel, Entry, Error, Kind, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -53,17 +53,16 @@ impl Fetching {
     pub async fn fetch_small(self: Arc<Self>, commit: String, entry: Entry) -> Result<Bytes> {
         let max = entry.size.unwrap_or(0).max(self.settings.small_bytes);
         let mut bytes = self.source.get(&commit, &entry, None, max).await?;
-        if verify(&entry, &bytes).is_err() {
+        let mut good = verify(&entry, &bytes);
+        if good.is_err() {
             bytes = self.source.get(&commit, &entry, None, max).await?;
-            verify(&entry, &bytes)?;
+            good = verify(&entry, &bytes);
         }
-        if let Some(digest) = entry.digest {
+        if let (Named::Bytes, Some(digest)) = (good?, entry.digest) {
             // Behind the reader's back: the bytes are good whether or not the disk takes them.
             let (store, kept) = (self.cache.clone(), bytes.clone());
             let write = move || {
-                if cacheable(&digest, &kept)
-                    && let Err(e) = store.put(&digest, &kept)
-                {
+                if let Err(e) = store.put_verified(&digest, &kept) {
                     tracing::warn!("not kept in the cache: {e}");
                 }
             };
@@ -73,27 +72,34 @@ impl Fetching {
     }
 }
 
-/// Whether `bytes` are the file of this entry. Old DVC files were hashed with Unix line ends.
-pub fn verify(entry: &Entry, bytes: &[u8]) -> Result<()> {
+/// What the digest of an entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// These very bytes, which the cache may hold under it.
+    Bytes,
+    /// The bytes with Unix line ends, of which old versions of DVC took the digest; or nothing is known.
+    Otherwise,
+}
+
+/// Whether `bytes` are the file of this entry. Errors: `Corrupt`.
+pub fn verify(entry: &Entry, bytes: &[u8]) -> Result<Named> {
     let Some(digest) = &entry.digest else {
         return match entry.size.filter(|size| *size != bytes.len() as u64) {
             Some(size) => Err(Error::new(
                 Kind::Corrupt,
                 format!("{}: {} bytes came, {size} were listed", entry.path, bytes.len()),
             )),
-            None => Ok(()),
+            None => Ok(Named::Otherwise),
         };
     };
-    if hash::matches(digest, bytes) || hash::matches_legacy(digest, bytes) {
-        return Ok(());
+    if hash::matches(digest, bytes) {
+        return Ok(Named::Bytes);
+    }
+    if hash::matches_legacy(digest, bytes) {
+        return Ok(Named::Otherwise);
     }
     Err(hash::mismatch(entry.path.as_str(), digest, bytes.len() as u64)
         .hint("the file is damaged on the server or on the way; try again, then tell its owner"))
-}
-
-/// Whether the cache may hold these bytes under this digest (old DVC digests name other bytes).
-pub fn cacheable(digest: &Digest, bytes: &[u8]) -> bool {
-    hash::matches(digest, bytes)
 }
 
 /// The bytes of `range`, cut at the end.

@@ -125,7 +125,7 @@ pub fn play_mount_process() {
             log::set_max_level(log::LevelFilter::Warn);
             log::warn!("listening");
         }
-        dds_mount::child_main_with(Arc::new(Folders));
+        dds_mount::child_main_with(Arc::new(Folders), || ());
     }
 }
 
