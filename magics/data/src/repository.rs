@@ -6,9 +6,12 @@
 
 mod change;
 mod log;
+mod revisions;
 mod snapshot;
+mod stamp;
 mod stores;
 
+use revisions::Revisions;
 use snapshot::Building;
 
 pub use change::{Choice, MAX_SUMMARY_CHARS, NewFile, Upload, Uploaded, author, upload};
@@ -35,7 +38,8 @@ const MIN_COMMIT_PREFIX: usize = 7;
 pub struct Repository {
     path: PathBuf,
     git: Mutex<git2::Repository>,
-    snapshots: Mutex<Vec<Arc<Snapshot>>>,
+    revisions: Revisions,
+    snapshots: Mutex<Vec<(git2::Oid, Arc<Snapshot>)>>,
     stores: Mutex<Arc<Stores>>,
     outside: Option<Outside>,
     bring: Option<Arc<dyn Bring>>,
@@ -85,6 +89,7 @@ impl Repository {
         let stores = Arc::new(Stores::new(&base, &DvcConfig::default(), None));
         let repository = Self {
             path,
+            revisions: Revisions::new(git.commondir()),
             git: Mutex::new(git),
             snapshots: Mutex::default(),
             stores: Mutex::new(stores),
@@ -172,23 +177,43 @@ impl Repository {
     /// Resolves a branch, a tag or a commit (whole, or a prefix of at least seven digits); without one,
     /// the default branch. Errors: `NotFound`, with the branches there are.
     pub fn resolve(&self, rev: Option<&str>) -> Result<Revision> {
-        let default = self.default_branch();
-        let rev = rev.unwrap_or(&default);
+        let default = rev.is_none().then(|| self.default_branch());
+        let rev = rev.or(default.as_deref()).unwrap_or_default();
+        if let Some(revision) = self.resolved(rev) {
+            return Ok(revision);
+        }
+        let deciding = self.revisions.before(rev);
+        let (revision, direct) = self.find(rev)?;
+        if let Some(deciding) = deciding.filter(|_| direct) {
+            self.revisions.keep(rev, deciding, &revision);
+        }
+        Ok(revision)
+    }
+
+    /// What [`Repository::resolve`] said a moment ago, when that still holds. Waits for nobody.
+    pub fn resolved(&self, rev: &str) -> Option<Revision> {
+        self.revisions.get(rev)
+    }
+
+    /// The revision, and whether the name says it by itself.
+    fn find(&self, rev: &str) -> Result<(Revision, bool)> {
         let git = lock(&self.git);
         let commit_at = |name: String| {
-            git.find_reference(&name).ok().and_then(|r| r.peel_to_commit().ok()).map(|c| c.id())
+            let reference = git.find_reference(&name).ok()?;
+            let direct = reference.kind() == Some(git2::ReferenceType::Direct);
+            Some((reference.peel_to_commit().ok()?.id(), direct))
         };
-        if let Some(commit) = commit_at(format!("refs/heads/{rev}")) {
-            return Ok(Revision { commit, branch: Some(rev.to_owned()) });
+        if let Some((commit, direct)) = commit_at(format!("refs/heads/{rev}")) {
+            return Ok((Revision { commit, branch: Some(rev.to_owned()) }, direct));
         }
-        if let Some(commit) = commit_at(format!("refs/tags/{rev}")) {
-            return Ok(Revision { commit, branch: None });
+        if let Some((commit, direct)) = commit_at(format!("refs/tags/{rev}")) {
+            return Ok((Revision { commit, branch: None }, direct));
         }
         if rev.len() >= MIN_COMMIT_PREFIX
             && rev.bytes().all(|b| b.is_ascii_hexdigit())
             && let Ok(commit) = git.find_commit_by_prefix(rev)
         {
-            return Ok(Revision { commit: commit.id(), branch: None });
+            return Ok((Revision { commit: commit.id(), branch: None }, true));
         }
         let names = self.branch_names(&git);
         let hint = if names.is_empty() {
@@ -239,14 +264,8 @@ impl Repository {
 
     /// The same, for a command that may be interrupted.
     pub fn snapshot_with(&self, commit: git2::Oid, cx: &Cx) -> Result<Arc<Snapshot>> {
-        let id = commit.to_string();
-        {
-            let mut kept = lock(&self.snapshots);
-            if let Some(at) = kept.iter().position(|s| s.commit == id) {
-                let found = kept.remove(at);
-                kept.push(found.clone());
-                return Ok(found);
-            }
+        if let Some(kept) = self.kept_snapshot(commit) {
+            return Ok(kept);
         }
         let building = Building {
             git: &lock(&self.git),
@@ -259,12 +278,22 @@ impl Repository {
         // A folder whose manifest was missing may be fetched by `dvc` in the meantime: look again.
         if snapshot.is_whole() {
             let mut kept = lock(&self.snapshots);
-            kept.push(snapshot.clone());
+            kept.push((commit, snapshot.clone()));
             if kept.len() > KEPT_SNAPSHOTS {
                 kept.remove(0);
             }
         }
         Ok(snapshot)
+    }
+
+    /// The snapshot, when it was asked for a moment ago. Waits for nobody who builds one.
+    pub fn kept_snapshot(&self, commit: git2::Oid) -> Option<Arc<Snapshot>> {
+        let mut kept = lock(&self.snapshots);
+        let at = kept.iter().position(|(c, _)| *c == commit)?;
+        let found = kept.remove(at);
+        let snapshot = found.1.clone();
+        kept.push(found);
+        Some(snapshot)
     }
 
     /// All bytes of a file of a snapshot that is on this machine, verified. Errors: `NotFound`, `Corrupt`.

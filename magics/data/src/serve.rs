@@ -17,28 +17,29 @@ mod raw;
 mod route;
 mod site;
 mod upload;
+mod workers;
 
 use crate::repository::Repository;
 use crate::runtime;
 use access::{AccessLog, Asked};
+use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use axum::{Extension, Router};
 use dds_core::{Cx, Error, Kind, Result, Secret};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use route::{At, Route};
 use site::Site;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
+use workers::Workers;
 
 /// Connections at a time; further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -46,8 +47,6 @@ pub const MAX_CONNECTIONS: usize = 1024;
 pub const MAX_UPLOAD_BYTES: usize = 8 << 30;
 /// All headers of one request.
 const MAX_HEADER_BYTES: usize = 64 << 10;
-/// For sending the headers, and for an idle connection.
-const HEADER_TIME: Duration = Duration::from_secs(30);
 /// Listings below this are sent as they are.
 const GZIP_FROM_BYTES: u16 = 1024;
 /// On a file of an upload: its name, percent-encoded, where the form itself could not say it exactly.
@@ -177,7 +176,10 @@ pub async fn serve(dir: &Path, options: ServeOptions) -> Result<Server> {
     let site = runtime::blocking(move || Site::open(&dir, common)).await?;
     let (names, single) = (site.names(), site.is_single());
     let (stop, stopped) = watch::channel(false);
-    let done = tokio::spawn(accept(listener, app(Arc::new(site)), stopped));
+    let site = Arc::new(site);
+    let service = Service { app: app(site.clone()), site, home: tokio::runtime::Handle::current() };
+    let workers = Workers::start(&Arc::new(service), &stopped)?;
+    let done = tokio::spawn(workers.accept(listener, stopped));
     Ok(Server { addr, names, single, stop, done: Some(done) })
 }
 
@@ -205,53 +207,68 @@ impl Predicate for Listings {
     }
 }
 
-async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let next = async {
-            let place = places.clone().acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
-            next = next => next,
-            _ = stopped.changed() => break,
-        };
-        let (Ok((stream, peer)), Ok(place)) = (accepted, place) else {
-            // Out of file handles: leave the kernel's queue alone for a moment.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(app.clone().layer(Extension(peer)));
-        connections.spawn(async move {
-            let _place = place;
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIME)
-                .max_buf_size(MAX_HEADER_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(e) = connection.await {
-                tracing::debug!("connection ended: {e}");
-            }
-        });
+/// What every connection needs.
+struct Service {
+    site: Arc<Site>,
+    app: Router,
+    /// Where everything is done that may take a while.
+    home: tokio::runtime::Handle,
+}
+
+impl Service {
+    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if self.site.common.access_log.is_some() {
+            request.extensions_mut().insert(peer);
+        }
+        if let Some(response) = at_hand(&self.site, &request) {
+            return response;
+        }
+        let app = TowerToHyperService::new(self.app.clone());
+        // In a set, so that it ends with the connection.
+        let mut answering = JoinSet::new();
+        let answer = async move { hyper::service::Service::call(&app, request).await };
+        answering.spawn_on(answer, &self.home);
+        match answering.join_next().await {
+            Some(Ok(Ok(response))) => response.map(Body::new),
+            _ => refuse(&Error::internal("an answer broke off")),
+        }
     }
-    connections.shutdown().await;
+}
+
+/// The answer, where it can be given without waiting for anything.
+fn at_hand(site: &Site, request: &Request<Incoming>) -> Option<Response<Body>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let asked = site.common.access_log.as_ref().map(|_| Asked::of(request));
+    check(&site.common, request).ok()?;
+    let At { repository: Some((owner, name)), route: Route::Raw(rest) } =
+        Route::of(request.uri().path()).ok()?
+    else {
+        return None;
+    };
+    let shared = site.opened(&owner, &name)?;
+    let response = raw::at_hand(&shared, &rest, &raw::Wanted::of(request.headers()))?;
+    Some(finish(&site.common, response, asked, request.method() == Method::HEAD))
 }
 
 async fn answer(site: Arc<Site>, request: Request<Body>) -> Response<Body> {
     let head = request.method() == Method::HEAD;
-    let log = site.common.access_log.clone();
-    let asked = log.as_ref().map(|_| Asked::of(&request));
-    let mut response = match respond(site, request).await {
+    let common = site.common.clone();
+    let asked = common.access_log.as_ref().map(|_| Asked::of(&request));
+    let response = match respond(site, request).await {
         Ok(response) => response,
         Err(e) => refuse(&e),
     };
+    finish(&common, response, asked, head)
+}
+
+/// What is the same for all answers.
+fn finish(common: &Common, mut response: Response<Body>, asked: Option<Asked>, head: bool) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
-    if let (Some(log), Some(asked)) = (log, asked) {
+    if let (Some(log), Some(asked)) = (&common.access_log, asked) {
         log.tell(&asked, &response);
     }
     if head {
@@ -260,15 +277,23 @@ async fn answer(site: Arc<Site>, request: Request<Body>) -> Response<Body> {
     response
 }
 
+/// Who may ask for anything at all.
+fn check<B>(common: &Common, request: &Request<B>) -> Result<()> {
+    auth::check_host(common, request.headers())?;
+    auth::check_token(common.token.as_ref(), request.headers())
+}
+
 async fn respond(site: Arc<Site>, request: Request<Body>) -> Result<Response<Body>> {
-    auth::check_host(&site.common, request.headers())?;
-    auth::check_token(site.common.token.as_ref(), request.headers())?;
+    check(&site.common, &request)?;
     let At { repository, route } = Route::of(request.uri().path())?;
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let Some((owner, name)) = repository else {
         return if reading { listing::of_server(&route) } else { Err(not_allowed()) };
     };
-    let shared = runtime::blocking(move || site.repository(&owner, &name)).await?;
+    let shared = match site.opened(&owner, &name) {
+        Some(shared) => shared,
+        None => runtime::blocking(move || site.repository(&owner, &name)).await?,
+    };
     match route {
         Route::UploadPack if request.method() == Method::POST => git_http::pack(shared, request).await,
         Route::Content(rest) if request.method() == Method::PUT => upload::put(shared, rest, request).await,

@@ -1,5 +1,6 @@
 //! Where a repository's DVC objects are: its cache, our cache, its local remotes, and remotes elsewhere.
 
+use super::stamp::Stamp;
 use crate::dvc::{DvcConfig, RemoteConfig, Versions};
 use crate::flight::lock;
 use crate::hash;
@@ -9,18 +10,16 @@ use bytes::Bytes;
 use dds_core::{Config, Digest, Error, Kind, RepoPath, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Files that were verified as a whole, so that ranges of them can be served; the oldest half is
-/// forgotten at this bound.
+/// Files that were verified as a whole and are not again until they change; at this bound all are
+/// forgotten.
 const MAX_VERIFIED: usize = 65_536;
-
-/// Identity of a file's content for this process: device, inode, length, time of change.
-type Stamp = (u64, u64, u64, i64, i64);
 
 /// What lies outside a repository and may be used to read it.
 #[derive(Clone)]
@@ -51,7 +50,7 @@ pub struct Stores {
     default_remote: Option<String>,
     /// Remotes that are not opened: name and scheme.
     foreign: Vec<(String, String)>,
-    verified: Mutex<HashSet<(Digest, Stamp)>>,
+    verified: Mutex<HashSet<(Digest, Layout, Stamp)>>,
 }
 
 struct Far {
@@ -213,13 +212,66 @@ impl Stores {
         let mut damaged = None;
         let shared = self.shared.iter().map(|s| (s, Layout::V3));
         for (store, layout) in self.all(remote).map(|(_, s)| (s, layout)).chain(shared) {
-            match store.read(digest, layout) {
+            match self.read_in(store, digest, layout) {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => {}
                 Err(e) => damaged = Some(e),
             }
         }
         Err(damaged.map_or_else(|| self.missing(path, digest), |e| e.context(path)))
+    }
+
+    fn read_in(&self, store: &BlobStore, digest: &Digest, layout: Layout) -> Result<Option<Vec<u8>>> {
+        let at = store.path(digest, layout);
+        let io = |e: std::io::Error| Error::io(&at, &e);
+        let (file, stamp) = match open_object(&at) {
+            Ok(found) => found,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(io(e)),
+        };
+        let settled = stamp.is_settled();
+        let bytes = read_all(&file, stamp.len()).map_err(io)?;
+        let unchanged = is_still(&file, &stamp);
+        if unchanged && self.is_verified(digest, layout, &stamp) {
+            return Ok(Some(bytes));
+        }
+        let good = match layout {
+            Layout::V3 => hash::matches(digest, &bytes),
+            Layout::V2 => hash::matches_legacy(digest, &bytes),
+        };
+        if !good {
+            return Err(hash::mismatch(&at.display().to_string(), digest, bytes.len() as u64)
+                .hint("remove this file and fetch it again"));
+        }
+        if settled && unchanged {
+            self.remember(digest, layout, stamp);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// All bytes of an object of at most `max` bytes that was verified before and has not changed since;
+    /// none where more has to be done. Takes no longer than reading a small file.
+    pub fn read_verified(
+        &self,
+        digest: &Digest,
+        layout: Layout,
+        remote: Option<&str>,
+        max: u64,
+    ) -> Option<Vec<u8>> {
+        let shared = self.shared.iter().map(|s| (s, Layout::V3));
+        for (store, layout) in self.all(remote).map(|(_, s)| (s, layout)).chain(shared) {
+            let (file, stamp) = match open_object(&store.path(digest, layout)) {
+                Ok(found) => found,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(_) => return None,
+            };
+            if stamp.len() > max || !self.is_verified(digest, layout, &stamp) {
+                return None;
+            }
+            let bytes = read_all(&file, stamp.len()).ok()?;
+            return is_still(&file, &stamp).then_some(bytes);
+        }
+        None
     }
 
     /// Opens an object whose bytes were verified once by this process and have not changed since.
@@ -234,31 +286,40 @@ impl Stores {
         let shared = self.shared.iter().map(|s| (s, Layout::V3));
         for (store, layout) in self.all(remote).map(|(_, s)| (s, layout)).chain(shared) {
             let at = store.path(digest, layout);
-            let Ok(file) = File::open(&at) else { continue };
-            let Ok(meta) = file.metadata() else { continue };
-            if !meta.is_file() {
-                continue;
-            }
-            let key = (*digest, (meta.dev(), meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec()));
-            if lock(&self.verified).contains(&key) {
+            let Ok((file, stamp)) = open_object(&at) else { continue };
+            if self.is_verified(digest, layout, &stamp) {
                 return Ok(file);
             }
+            let settled = stamp.is_settled();
             let good = match layout {
                 Layout::V3 => digest_of_file(&at, digest)?.0 == *digest,
                 Layout::V2 => store.read(digest, layout).is_ok(),
             };
             if !good {
-                damaged = Some(hash::mismatch(&format!("{path}: {}", at.display()), digest, meta.len()));
+                damaged = Some(hash::mismatch(&format!("{path}: {}", at.display()), digest, stamp.len()));
                 continue;
             }
-            let mut verified = lock(&self.verified);
-            if verified.len() >= MAX_VERIFIED {
-                verified.clear();
+            // The digest was taken by the path: of this file only when it still lies there.
+            let lies_there = std::fs::metadata(&at).is_ok_and(|m| Stamp::of(&m) == stamp);
+            if settled && lies_there && is_still(&file, &stamp) {
+                self.remember(digest, layout, stamp);
             }
-            verified.insert(key);
             return Ok(file);
         }
         Err(damaged.unwrap_or_else(|| self.missing(path, digest)))
+    }
+
+    fn is_verified(&self, digest: &Digest, layout: Layout, stamp: &Stamp) -> bool {
+        lock(&self.verified).contains(&(*digest, layout, *stamp))
+    }
+
+    /// Of a file whose stamp was settled before its bytes were verified.
+    fn remember(&self, digest: &Digest, layout: Layout, stamp: Stamp) {
+        let mut verified = lock(&self.verified);
+        if verified.len() >= MAX_VERIFIED {
+            verified.clear();
+        }
+        verified.insert((*digest, layout, stamp));
     }
 
     /// The bytes of an object, or of a range of it, from a remote elsewhere; not verified here. Errors:
@@ -347,6 +408,28 @@ impl Stores {
             None => error.hint("run `dvc fetch` in the repository, or `dvc push` where the file was added"),
         }
     }
+}
+
+/// Opens a regular file; a pipe in its place does not make anybody wait.
+fn open_object(at: &Path) -> std::io::Result<(File, Stamp)> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(at)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    Ok((file, Stamp::of(&meta)))
+}
+
+/// The bytes up to the length that was found; a file that grows meanwhile has another stamp.
+fn read_all(file: &File, len: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    file.take(len).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn is_still(file: &File, stamp: &Stamp) -> bool {
+    file.metadata().is_ok_and(|m| Stamp::of(&m) == *stamp)
 }
 
 impl Far {

@@ -54,7 +54,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn of(request: &Request<Body>) -> Self {
+    pub fn of<B>(request: &Request<B>) -> Self {
         let path: String =
             printable(request.uri().path()).replace('"', "%22").chars().take(MAX_PATH).collect();
         Self {

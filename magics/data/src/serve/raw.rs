@@ -1,9 +1,10 @@
 //! The bytes of one file, whole or a range of them (RFC 9110, sections 13 and 14).
 //!
-//! Small files are verified on every read; larger ones once per process, then streamed from disk.
+//! Every file is verified once, and again when it has changed; larger ones are then streamed from disk.
 
 use super::Shared;
 use super::listing::resolve;
+use super::route::splits;
 use crate::repository::Node;
 use crate::runtime;
 use axum::body::Body;
@@ -15,8 +16,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Files up to this size are held in memory and verified on every read.
+/// Files up to this size are read as a whole.
 const SMALL: u64 = 8 << 20;
+/// Those up to this size by the thread that speaks to the client, once their place is known.
+const AT_HAND: u64 = 256 << 10;
 const STREAM_CHUNK: u64 = 256 << 10;
 
 /// The conditional headers of a request.
@@ -54,6 +57,20 @@ impl Wanted {
 
 pub async fn get(shared: Arc<Shared>, rest: Vec<String>, wanted: Wanted) -> Result<Response<Body>> {
     let (content, digest) = runtime::blocking(move || open(&shared, &rest)).await?;
+    answer(content, &digest, &wanted)
+}
+
+/// The answer for a small file of which everything is known: its revision, its place, its good bytes.
+pub fn at_hand(shared: &Shared, rest: &[String], wanted: &Wanted) -> Option<Response<Body>> {
+    let (rev, path) = splits(rest).next()?;
+    let revision = shared.repository.resolved(&rev)?;
+    let snapshot = shared.repository.kept_snapshot(revision.commit)?;
+    let Node::Dvc { digest, layout, keeper, .. } = snapshot.get(&path.ok()?)? else { return None };
+    let bytes = keeper.stores.read_verified(digest, *layout, keeper.remote.as_deref(), AT_HAND)?;
+    answer(Content::Memory(bytes.into()), digest, wanted).ok()
+}
+
+fn answer(content: Content, digest: &Digest, wanted: &Wanted) -> Result<Response<Body>> {
     let etag = format!("\"{digest}\"");
     let len = content.len();
     let mut response = Response::new(Body::empty());

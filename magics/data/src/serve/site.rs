@@ -2,11 +2,12 @@
 //! included. Nothing outside that folder is opened, not through a link either.
 
 use super::{Common, Shared};
+use crate::flight::lock;
 use crate::repository::Repository;
 use dds_core::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Owner of the one repository.
 const LOCAL: &str = "local";
@@ -65,16 +66,35 @@ impl Site {
             Kept::Many { root, open } => {
                 let at = folder(root, owner, name).ok_or_else(missing)?;
                 let key = (owner.to_owned(), name.to_owned());
-                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
                 // A repository that was replaced by another folder is opened again.
-                if let Some(shared) = open.get(&key).filter(|s| s.repository.path() == at) {
-                    return Ok(shared.clone());
+                let known = |open: &HashMap<_, Arc<Shared>>| {
+                    open.get(&key).filter(|s| s.repository.path() == at).cloned()
+                };
+                if let Some(shared) = known(&lock(open)) {
+                    return Ok(shared);
                 }
+                // Without the lock, for which others do not wait long.
                 let repository = Repository::open(&at).map_err(|_| missing())?;
                 let (owner, name) = key.clone();
                 let shared = Arc::new(Shared { repository, owner, name, common: self.common.clone() });
+                let mut open = lock(open);
+                if let Some(first) = known(&open) {
+                    return Ok(first);
+                }
                 open.insert(key, shared.clone());
                 Ok(shared)
+            }
+        }
+    }
+
+    /// The same, when it is open already and no link leads to it. Waits for nothing.
+    pub fn opened(&self, owner: &str, name: &str) -> Option<Arc<Shared>> {
+        match &self.kind {
+            Kept::One(shared) => Some(shared).filter(|s| s.owner == owner && s.name == name).cloned(),
+            Kept::Many { root, open } => {
+                let shared = lock(open).get(&(owner.to_owned(), name.to_owned())).cloned()?;
+                let at = folder_without_links(root, owner, name)?;
+                (shared.repository.path() == at).then_some(shared)
             }
         }
     }
@@ -88,6 +108,25 @@ fn folder(root: &Path, owner: &str, name: &str) -> Option<PathBuf> {
     let found = |name: &str| root.join(owner).join(name).canonicalize().ok().filter(|at| at.is_dir());
     let at = found(name).or_else(|| found(&format!("{name}.git")))?;
     at.starts_with(root).then_some(at)
+}
+
+/// What [`folder`] says where no link is on the way, in two looks; none where one may be. `root` is canonical.
+fn folder_without_links(root: &Path, owner: &str, name: &str) -> Option<PathBuf> {
+    if !plain(owner) || !plain(name) {
+        return None;
+    }
+    let owner = root.join(owner);
+    if !std::fs::symlink_metadata(&owner).ok()?.is_dir() {
+        return None;
+    }
+    for at in [owner.join(name), owner.join(format!("{name}.git"))] {
+        match std::fs::symlink_metadata(&at) {
+            Ok(meta) if meta.is_dir() => return Some(at),
+            Ok(meta) if meta.is_symlink() => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// `OWNER/NAME` of every repository below `root`, sorted.

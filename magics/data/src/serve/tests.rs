@@ -4,6 +4,7 @@ use crate::testing::{NAMES, Sample, content, git, path, write};
 use dds_core::RepoPath;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 /// Sends bytes as they are and reads until the server closes.
 fn exchange(server: &Server, request: &str) -> String {
@@ -290,6 +291,50 @@ fn large_objects_stream_and_are_verified_first() {
     assert_eq!(e.kind, Kind::Unreachable, "{e}");
     let (status, answer) = get(&server, "/api/v1/repos/local/bigrepo/raw/main/big/b.bin");
     assert!(status == 500 && answer.contains("damaged") && !answer.contains("bigrepo-storage"), "{answer}");
+}
+
+/// Waits until a further change of any file shows in its metadata.
+fn settled(sample: &Sample) {
+    let stamp = |at: &Path| std::fs::metadata(at).unwrap();
+    let began = stamp(sample.home.path()).modified().unwrap();
+    let probe = sample.home.path().join("probe");
+    crate::testing::until("the clock of the files to move on", || {
+        write(&probe, b"x");
+        let now = stamp(&probe).modified().unwrap();
+        now.duration_since(began).is_ok_and(|past| past > Duration::from_millis(500))
+    });
+}
+
+#[test]
+fn what_is_known_is_forgotten_with_the_first_change() {
+    let sample = Sample::new();
+    let server = sample.serve(ServeOptions::default());
+    let target = format!("{API}/raw/main/data/set/plain.jpg");
+    let bytes = String::from_utf8(content("plain.jpg")).unwrap();
+    settled(&sample);
+    for _ in 0..3 {
+        let (status, answer) = get(&server, &target);
+        assert!(status == 200 && answer.ends_with(&bytes));
+    }
+    // Another commit, by this server and by another process.
+    assert_eq!(put(&server, &format!("{API}/content/main/data%2Fset"), &[], &[("plain.jpg", b"new")]).0, 200);
+    assert!(get(&server, &target).1.ends_with("\r\n\r\nnew"));
+    settled(&sample);
+    assert!(get(&server, &target).1.ends_with("\r\n\r\nnew"));
+    git(&sample.repo, &["update-ref", "refs/heads/main", "main~1"]);
+    assert!(get(&server, &target).1.ends_with(&bytes));
+    // Other bytes of the same length in the same file, wherever it lies.
+    let digest = hash::md5(bytes.as_bytes());
+    for store in [sample.repo.join(".dvc/cache"), sample.home.path().join("remote")] {
+        let at = crate::store::BlobStore::new(store).path(&digest, crate::store::Layout::V3);
+        if at.exists() {
+            let writable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            std::fs::set_permissions(&at, writable).unwrap();
+            std::fs::write(&at, bytes.replace("content", "CONTENT")).unwrap();
+        }
+    }
+    let (status, answer) = get(&server, &target);
+    assert!(status == 500 && answer.contains("damaged") && !answer.contains("CONTENT"), "{answer}");
 }
 
 #[test]
