@@ -374,6 +374,7 @@ fn damaged_bytes_are_never_given_out() {
     let _ = hub.read(&at, &cx).unwrap_err();
     assert_eq!(hub.read(&at, &cx).unwrap(), content("plain.jpg"), "read again, it is fetched again");
     // Who reads a part is told once, too, and then gets good bytes although the rest is not there yet.
+    until("the cache", || cache.contains(&digest));
     cache.remove(&digest).unwrap();
     let hub = opened(vec![Fault::FlipBit(7)], large);
     assert_eq!(hub.read_range(&at, 0..u64::MAX, &cx).unwrap_err().kind, Kind::Corrupt);

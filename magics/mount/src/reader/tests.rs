@@ -87,7 +87,8 @@ fn a_large_file_is_read_by_blocks_at_any_offset() {
         assert!(f.reader.read(&handle, offset as u64, len).unwrap() == bytes[offset..end], "{offset}");
     }
     let ranges = f.source.seen().ranges;
-    let blocks = |r: &std::ops::Range<u64>| r.start.is_multiple_of(BLOCK_BYTES) && r.end - r.start <= BLOCK_BYTES;
+    let blocks =
+        |r: &std::ops::Range<u64>| r.start.is_multiple_of(BLOCK_BYTES) && r.end - r.start <= BLOCK_BYTES;
     // Who jumps gets what was asked for.
     assert_eq!(ranges[..4], [13 << 20..(13 << 20) + 10, 3_145_720..3_276_792, 20_971_592..20_971_597, 0..1]);
     assert!(ranges[4..].iter().all(blocks) && ranges.len() < 10, "{ranges:?}");
