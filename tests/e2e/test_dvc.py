@@ -172,7 +172,7 @@ def test_the_template_itself_is_what_dvc_says(repository, env):
 
 
 def test_a_folder_of_a_million_files_fits_into_memory(dds, env, tmp_path):
-    """DVC's manifest of it alone is 96 MB; 700 bytes of memory for a file are enough."""
+    """DVC's manifest of it alone is 96 MB; 1,000 bytes of memory for a file are enough."""
     files = 1_000_000
     folder = tmp_path / "large"
     git(tmp_path, "init", "--quiet", "--initial-branch", "main", str(folder), env=env)
@@ -199,4 +199,4 @@ def test_a_folder_of_a_million_files_fits_into_memory(dds, env, tmp_path):
     assert status == 0
     listed = json.loads((tmp_path / "said").read_text())["entries"]
     assert len(listed) == 1000 and listed[-1]["path"].endswith("picture-0999999.jpg")
-    assert usage.ru_maxrss * 1024 < 700 * files, f"{usage.ru_maxrss} kB"
+    assert usage.ru_maxrss * 1024 < 1000 * files, f"{usage.ru_maxrss} kB"

@@ -151,7 +151,8 @@ pub(crate) fn send(
 /// faster, the same is made once more on top of theirs.
 fn into_git(config: &Config, url: &RepoUrl, wanted: &Publish, files: &[Ours], cx: &Cx) -> Result<Published> {
     // Without a base, what was there when we began: what others change from then on is not replaced.
-    let mut wanted = wanted.clone();
+    let asked = wanted;
+    let mut wanted = asked.clone();
     let mut overtaken = 0;
     loop {
         let (repository, upstream) = open_upstream(url, config, cx)?;
@@ -162,10 +163,12 @@ fn into_git(config: &Config, url: &RepoUrl, wanted: &Publish, files: &[Ours], cx
         let tip = tip_of(&branch);
         repository.reload_stores(tip.as_deref().and_then(|tip| git2::Oid::from_str(tip).ok()))?;
         let from = conflict::checked(config, url, &branch, tip.clone(), &wanted, files, cx)?;
-        let folders = dvc_folders(config, url, from.as_deref(), &wanted, files, cx)?;
+        // As on the first try: being overtaken changes nothing about who keeps what.
+        let folders = dvc_folders(config, url, from.as_deref(), asked, files, cx)?;
         let last_commit = from.filter(|_| wanted.base.is_some());
         let made = into_repository(&repository, branch, true, last_commit, &wanted, folders, files, cx)?;
-        if !made.changed {
+        // A new branch is made also where nothing else is new.
+        if !made.changed && wanted.new_branch.is_none() {
             return Ok(made);
         }
         let before = if wanted.new_branch.is_some() { None } else { tip.clone() };

@@ -106,7 +106,7 @@ impl BlobStore {
     /// As [`BlobStore::put`], for a caller who has just compared them.
     pub fn put_verified(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let path = self.path(digest, Layout::V3);
-        if self.len(digest, Layout::V3) == Some(bytes.len() as u64) {
+        if self.durable && self.len(digest, Layout::V3) == Some(bytes.len() as u64) {
             return Ok(());
         }
         let dir = parent(&path)?;
@@ -305,9 +305,10 @@ impl StagedBlob {
             return Err(hash::mismatch("refused to store an object", want, len));
         }
         let path = self.store.path(&digest, Layout::V3);
-        if self.store.len(&digest, Layout::V3) != Some(len) {
+        // In a cache, what lies there may be what a crash has left of it.
+        if !self.store.durable || self.store.len(&digest, Layout::V3) != Some(len) {
             let opened = File::open(&self.file).map_err(|e| Error::io(&self.file, &e))?;
-            settle(&opened, self.file, &path, self.store.durable)?;
+            settle(&opened, self.file, &path, true)?;
         }
         Ok((digest, len))
     }

@@ -195,7 +195,7 @@ impl Repo {
                 .with_hint("`list` and `walk` say what is in it"));
         }
         Ok(match entry.len {
-            Some(len) => File::new(self.clone(), path.to_owned(), len),
+            Some(len) => File::new(self.clone(), path.to_owned(), len, entry.digest),
             None => File::whole(self.clone(), path.to_owned(), self.read(path)?),
         })
     }
@@ -316,6 +316,11 @@ impl Repo {
     }
 
     fn read_between(&self, path: &str, from: u64, to: u64) -> Result<Vec<u8>> {
+        self.read_version(path, from, to, None)
+    }
+
+    /// Errors: `Conflict` when the file has another digest by now.
+    fn read_version(&self, path: &str, from: u64, to: u64, digest: Option<String>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut take = |piece: Vec<u8>| {
             if bytes.is_empty() {
@@ -328,7 +333,7 @@ impl Repo {
                 false => Ok(()),
             }
         };
-        self.ask(What::Read(path.to_owned(), from, to), &mut take)?;
+        self.ask(What::Read(path.to_owned(), from, to, digest), &mut take)?;
         Ok(bytes)
     }
 

@@ -59,9 +59,10 @@ pub(super) fn answer(
             piece(out)?;
             Ok(Vec::new())
         }
-        What::Read(path, from, to) => {
+        What::Read(path, from, to, digest) => {
             let (source, base) = open(false)?;
-            read(&*source, &base.join(&RepoPath::parse(path)?), *from..*to, cx, piece)?;
+            let path = base.join(&RepoPath::parse(path)?);
+            read(&*source, &path, *from..*to, digest.as_deref(), cx, piece)?;
             Ok(Vec::new())
         }
         What::Announce(folders, paths) => {
@@ -99,12 +100,17 @@ fn read(
     source: &dyn Source,
     path: &RepoPath,
     range: Range<u64>,
+    digest: Option<&str>,
     cx: &Cx,
     piece: &mut dyn FnMut(Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let entry = stat(source, path, cx)?;
     if entry.kind == EntryKind::Dir {
         return Err(Error::usage(format!("{path} is a folder")).hint("`list` and `walk` say what is in it"));
+    }
+    if digest.is_some() && entry.digest.map(|d| d.to_string()).as_deref() != digest {
+        return Err(Error::new(Kind::Conflict, format!("{path} has changed since it was opened"))
+            .hint("open it again: repo.file(PATH)"));
     }
     let size = entry.size.unwrap_or(0);
     let end = if entry.size.is_some() { range.end.min(size) } else { range.end };
@@ -120,7 +126,7 @@ fn read(
     let mut at = range.start;
     while at < end {
         cx.cancel.check()?;
-        let bytes = source.read_range(path, at..end.min(at + STRIDE), cx)?;
+        let bytes = source.read_range(path, at..end.min(at.saturating_add(STRIDE)), cx)?;
         if bytes.is_empty() {
             break;
         }

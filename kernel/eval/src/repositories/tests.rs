@@ -168,7 +168,7 @@ fn answer_of(stream: &mut UnixStream) -> (Vec<Vec<u8>>, Result<Vec<u8>, CellErro
 }
 
 fn read(path: &str, range: Range<u64>) -> What {
-    What::Read(path.to_owned(), range.start, range.end)
+    What::Read(path.to_owned(), range.start, range.end, None)
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn questions_are_answered() {
     assert_eq!((entry.path.as_str(), entry.len, entry.is_folder), ("d/a.txt", Some(4), false));
     assert_eq!(stage.answer("folder", read("a.txt", 0..u64::MAX)).0.concat(), b"text");
     assert_eq!(stage.answer("folder", read("a.txt", 1..3)).0.concat(), b"ex");
-    assert_eq!(stage.answer("folder", What::Read("a.txt".into(), 9, 3)).0.concat(), b"");
+    assert_eq!(stage.answer("folder", What::Read("a.txt".into(), 9, 3, None)).0.concat(), b"");
     let large = &stage.memory.files[3].1;
     let (pieces, _) = stage.answer("", read("large", 0..u64::MAX));
     assert!(pieces.len() > 8 && pieces.concat() == *large);

@@ -172,7 +172,7 @@ impl RemoteConfig {
     /// a file of theirs as well: a repository that calls its remote by the same name does not get it.
     pub fn secret(&self, key: &str) -> Option<Secret> {
         let setting = self.settings.get(key).filter(|s| !s.value.is_empty())?;
-        let places = ["url", "endpointurl"].into_iter().filter_map(|k| self.settings.get(k));
+        let places = ["url", "endpointurl", "account_name"].into_iter().filter_map(|k| self.settings.get(k));
         let foreign = setting.level < Level::Repo && places.into_iter().any(|p| p.level == Level::Repo);
         (!foreign).then(|| Secret::new(setting.value.clone()))
     }

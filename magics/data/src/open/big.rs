@@ -16,7 +16,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Blocks fetched at the same time for one reader.
 const WIDTH: u64 = 8;
@@ -45,14 +45,25 @@ struct Partial {
     granule: u64,
     file: tempfile::NamedTempFile,
     blocks: Mutex<Blocks>,
+    /// Somebody has written what was claimed, or could not.
+    written: Condvar,
     /// By the range of granules.
     flights: Arc<Flights<(u64, u64)>>,
     touched: AtomicU64,
 }
 
+/// Flights may overlap, and each byte is written once: what is verified in the end is what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Missing,
+    /// One flight is writing it.
+    Claimed,
+    Here,
+}
+
 struct Blocks {
     /// By granule.
-    have: Vec<bool>,
+    have: Vec<State>,
     missing: usize,
     /// Where the last reader stopped.
     next: u64,
@@ -139,7 +150,13 @@ impl BigFiles {
             block,
             granule,
             file,
-            blocks: Mutex::new(Blocks { have: vec![false; count], missing: count, next: 0, verdict: None }),
+            blocks: Mutex::new(Blocks {
+                have: vec![State::Missing; count],
+                missing: count,
+                next: u64::MAX,
+                verdict: None,
+            }),
+            written: Condvar::new(),
             flights: Arc::default(),
             touched: AtomicU64::new(now),
         });
@@ -221,7 +238,7 @@ impl BigFiles {
             // Several may read in order at a time: what stands before is there then.
             let before = (range.start / partial.granule).checked_sub(1);
             let in_order =
-                blocks.next == range.start || before.is_none_or(|before| blocks.has(before..before + 1));
+                blocks.next == range.start || before.is_some_and(|before| blocks.has(before..before + 1));
             blocks.next = range.end;
             in_order
         };
@@ -271,22 +288,62 @@ impl Blocks {
     fn has(&self, granules: Range<u64>) -> bool {
         let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let part = self.have.get(at(granules.start)..at(granules.end));
-        part.is_some_and(|part| part.iter().all(|have| *have))
+        part.is_some_and(|part| part.iter().all(|have| *have == State::Here))
     }
 
-    /// Marks granules as here; whether the file is complete by them.
-    fn mark(&mut self, granules: Range<u64>) -> bool {
-        let mut fresh = 0;
-        for n in granules {
-            let have = usize::try_from(n).ok().and_then(|n| self.have.get_mut(n));
-            fresh += usize::from(have.is_some_and(|have| !std::mem::replace(have, true)));
+    /// Claims the first run of granules that are missing.
+    fn claim(&mut self, granules: &Range<u64>) -> Option<Range<u64>> {
+        let is_missing = |blocks: &Self, n: u64| {
+            usize::try_from(n).ok().and_then(|n| blocks.have.get(n)) == Some(&State::Missing)
+        };
+        let first = granules.clone().find(|n| is_missing(self, *n))?;
+        let end = (first..granules.end).find(|n| !is_missing(self, *n)).unwrap_or(granules.end);
+        self.set(&(first..end), State::Claimed);
+        Some(first..end)
+    }
+
+    fn is_claimed(&self, granules: &Range<u64>) -> bool {
+        let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let part = self.have.get(at(granules.start)..at(granules.end));
+        part.is_some_and(|part| part.contains(&State::Claimed))
+    }
+
+    fn set(&mut self, granules: &Range<u64>, state: State) {
+        let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        if let Some(part) = self.have.get_mut(at(granules.start)..at(granules.end)) {
+            part.fill(state);
         }
-        self.missing -= fresh;
-        fresh > 0 && self.missing == 0
     }
 }
 
 impl Partial {
+    /// Writes what of `granules` is missing; whether the file is complete by it. What others write at the
+    /// same time is waited for.
+    fn write(&self, granules: &Range<u64>, bytes: &[u8]) -> Result<bool> {
+        let mut complete = false;
+        let mut blocks = lock(&self.blocks);
+        loop {
+            let Some(run) = blocks.claim(granules) else {
+                if !blocks.is_claimed(granules) {
+                    return Ok(complete);
+                }
+                blocks = self.written.wait(blocks).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(blocks);
+            let from = (run.start - granules.start) * self.granule;
+            let range = from..(run.end - granules.start) * self.granule;
+            let file = self.file.as_file();
+            let written = file.write_all_at(cut(bytes, &range), run.start * self.granule);
+            blocks = lock(&self.blocks);
+            blocks.set(&run, if written.is_ok() { State::Here } else { State::Missing });
+            self.written.notify_all();
+            written.map_err(|e| Error::io(self.file.path(), &e))?;
+            blocks.missing -= usize::try_from(run.end - run.start).unwrap_or(0);
+            complete |= blocks.missing == 0;
+        }
+    }
+
     /// Bytes whose granules are here.
     fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>> {
         if let Some(Err(e)) = lock(&self.blocks).verdict.clone() {
@@ -324,9 +381,7 @@ async fn fetch_granules(
     }
     let (partial, fetching) = (partial.clone(), fetching.clone());
     runtime::blocking(move || {
-        partial.file.as_file().write_all_at(&bytes, from).map_err(|e| Error::io(partial.file.path(), &e))?;
-        let complete = lock(&partial.blocks).mark(granules);
-        if complete {
+        if partial.write(&granules, &bytes)? {
             let verdict = settle(&partial, &fetching);
             lock(&partial.blocks).verdict = Some(verdict.clone());
             verdict?;

@@ -222,7 +222,10 @@ impl Local {
         let pinned = self.pinned();
         let node = file(&pinned.snapshot, path)?;
         if !self.is_far(node)? {
-            return Ok(self.repository.read(path, node)?.into());
+            match self.repository.read(path, node) {
+                Err(e) if e.kind == Kind::Corrupt && self.forget_damage(node) => {}
+                done => return Ok(done?.into()),
+            }
         }
         let entry = pinned.snapshot.stat(path)?;
         if entry.size.is_none_or(|size| size <= self.settings.small_bytes) {
@@ -250,7 +253,12 @@ impl Local {
             let bytes = self.repository.read(path, node)?;
             return Ok(cut(&bytes, &range).to_vec());
         };
-        let mut opened = keeper.open(path, digest, *layout)?;
+        let mut opened = match keeper.open(path, digest, *layout) {
+            Err(e) if e.kind == Kind::Corrupt && self.forget_damage(node) => {
+                return self.read_range(path, range, cx);
+            }
+            opened => opened?,
+        };
         let io = |e: std::io::Error| Error::io(path.as_str(), &e);
         opened.seek(SeekFrom::Start(range.start)).map_err(io)?;
         let mut bytes = Vec::new();
@@ -285,6 +293,15 @@ impl Local {
                 }
             });
         }
+    }
+
+    /// Removes what of an object is damaged in our own cache, when it can be fetched again.
+    fn forget_damage(&self, node: &Node) -> bool {
+        let Node::Dvc { digest, layout, keeper, .. } = node else { return false };
+        let Some(cache) = keeper.stores.shared().filter(|_| keeper.stores.reaches_far()) else {
+            return false;
+        };
+        cache.remove(digest).is_ok() && keeper.stores.len(digest, *layout).is_none()
     }
 
     /// Whether the bytes must be fetched.

@@ -435,7 +435,7 @@ fn small_reads_here_and_there_fetch_little_more() {
     let transport = Counting::new();
     let hub = hub(&sample, &server, transport.clone(), Settings { small_bytes: 10, ..Settings::default() });
     let (len, mut read) = (64 << 10, 0);
-    for n in [17, 3, 41, 29, 8, 53, 22] {
+    for n in [0, 17, 3, 41, 29, 8, 53, 22] {
         let from = n * 100_001;
         let part = hub.read_range(&at, from..from + len, &cx).unwrap();
         assert_eq!(part, &bytes[from as usize..(from + len) as usize]);
@@ -443,6 +443,7 @@ fn small_reads_here_and_there_fetch_little_more() {
     }
     let asked = *transport.asked.lock().unwrap();
     assert!(asked <= read * 3 / 2, "{asked} for {read}");
+    assert_eq!(hub.read_range(&at, 0..10, &cx).unwrap(), &bytes[..10]);
     // Again: nothing more; a little beside: only the rest.
     hub.read_range(&at, 1_700_017..1_760_000, &cx).unwrap();
     assert_eq!(*transport.asked.lock().unwrap(), asked);

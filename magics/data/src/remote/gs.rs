@@ -81,6 +81,9 @@ impl GsRemote {
             () if anonymous => None,
             // Whoever holds a token may use it: one that a repository chose the receiver of is not sent.
             () if chosen.is_some_and(|text| text.trim_end_matches('/') != ENDPOINT) => None,
+            // Nor one to an emulator, nor in the clear to another machine.
+            () if own.is_none() && chosen.is_none() && emulator.is_some() => None,
+            () if base.scheme() != "https" && !is_loopback(&base) => None,
             () => login::find(remote, config)?,
         };
         if login.is_none() && !anonymous && chosen.or(own).or(emulator).is_none() {
@@ -103,6 +106,11 @@ impl GsRemote {
         };
         Ok(Self { inner: Arc::new(inner) })
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl Inner {

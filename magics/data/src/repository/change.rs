@@ -6,24 +6,21 @@
 //! the commit that was read. A working tree with local changes to the same files is left alone: the
 //! upload is refused before the branch or the tree changes; objects that it brought may stay in the store.
 
+mod far;
 mod removal;
 mod work_tree;
 
 use super::snapshot::{Node, Snapshot, Tracked, short};
-use super::{Repository, Stores, git_error};
+use super::{Repository, git_error};
 use crate::contain::Root;
 use crate::dvc::{DvcFile, Manifest, dvc_file, ignore};
 use crate::flight::lock;
 use crate::hash;
-use crate::remote::Remote;
-use crate::runtime;
-use crate::store::{BlobStore, Layout, StagedBlob};
+use crate::store::{Layout, StagedBlob};
 use dds_core::{Cx, Digest, Error, Kind, RepoPath, Result};
-use futures_util::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::sync::Arc;
 
 /// Files of this size and larger go to DVC unless the user says otherwise.
 pub const AUTO_DVC_BYTES: u64 = 1 << 20;
@@ -59,8 +56,6 @@ const DATA_SUFFIXES: [&str; 22] = [
 ];
 /// Declares what the stages of `dvc.yaml` made; DVC writes it, nobody else.
 const PIPELINE_LOCK: &str = "dvc.lock";
-/// Objects sent to a remote at the same time.
-const PUSH_WIDTH: usize = 16;
 const FALLBACK_AUTHOR: (&str, &str) = ("dds", "dds@localhost");
 
 /// Who keeps the bytes, as the uploader asks.
@@ -158,7 +153,7 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
     }
     if up.to_be_pushed && stores.default_far().is_none() && !(kept.is_empty() && work.is_empty()) {
         let path = kept.keys().chain(work.iter().map(|w| &w.path)).next();
-        return Err(no_remote(path, &stores));
+        return Err(far::no_remote(path, &stores));
     }
     let manifests = work.iter().filter_map(|w| w.manifest);
     let fresh: BTreeSet<Digest> = kept.values().copied().chain(manifests).collect();
@@ -168,30 +163,11 @@ pub fn upload(repository: &Repository, up: Upload) -> Result<Uploaded> {
         }
     }
     if let Some(remote) = stores.default_far() {
-        push(remote?, stores.cache(), &fresh)?;
+        far::push(remote?, stores.cache(), &fresh)?;
     }
     let planned = Planned { changes, modes: up.modes, work, gone };
     let branch = if up.to_be_pushed { None } else { Some(up.new_branch.as_deref().unwrap_or(&up.branch)) };
     commit(repository, base, branch, &up.summary, &planned)
-}
-
-fn no_remote(path: Option<&RepoPath>, stores: &Stores) -> Error {
-    let path = path.map(ToString::to_string).unwrap_or_default();
-    match stores.unopened_default() {
-        Some((name, "")) => Error::usage(format!(
-            "{path} would be kept by DVC, whose remote {name:?} is a folder of another machine"
-        )),
-        Some((name, scheme)) => Error::usage(format!(
-            "{path} would be kept by DVC, whose remote {name:?} ({scheme}) dds does not open"
-        )),
-        None => Error::usage(format!(
-            "{path} would be kept by DVC, and the repository names no default DVC remote to keep it on"
-        )),
-    }
-    .hint(
-        "upload it with --versioning git, or name a remote in the repository (`dvc remote add -d NAME URL`) and \
-         push that",
-    )
 }
 
 /// What one commit does to the tree and, where its branch is checked out, to the working tree.
@@ -200,32 +176,6 @@ struct Planned {
     modes: BTreeMap<RepoPath, bool>,
     work: Vec<WorkFile>,
     gone: Vec<GoneFile>,
-}
-
-/// Brings objects to a remote elsewhere: files first, then the manifests that name them.
-fn push(remote: Arc<dyn Remote>, cache: &BlobStore, digests: &BTreeSet<Digest>) -> Result<()> {
-    let (manifests, files): (Vec<Digest>, Vec<Digest>) =
-        digests.iter().partition(|d| matches!(d, Digest::Md5Dir(_)));
-    for some in [files, manifests] {
-        let sends = some.into_iter().map(|digest| {
-            let (remote, cache) = (remote.clone(), cache.clone());
-            async move {
-                let key = super::stores::key(&digest, Layout::V3)
-                    .ok_or_else(|| Error::internal(format!("{digest} is not a DVC digest")))?;
-                let file = cache.path(&digest, Layout::V3);
-                let len = cache
-                    .len(&digest, Layout::V3)
-                    .ok_or_else(|| Error::not_found(format!("{}: not in the cache", file.display())))?;
-                if remote.len(&key).await? == Some(len) {
-                    return Ok(());
-                }
-                remote.put(&key, file, len).await
-            }
-        });
-        let all = futures_util::stream::iter(sends.collect::<Vec<_>>()).buffer_unordered(PUSH_WIDTH);
-        runtime::wait(async move { all.try_collect::<()>().await }, &Cx::silent("/"))?;
-    }
-    Ok(())
 }
 
 /// Holds other uploads of this repository off, in this process and in others.
@@ -409,7 +359,10 @@ impl Plan<'_> {
                 Kind::Limit,
                 format!("{}: {size} bytes are too many for Git (at most {MAX_GIT_BYTES})", file.path),
             )
-            .hint("upload it with --versioning dvc"));
+            .hint(match self.git_only {
+                true => "name a DVC remote in the repository (`dvc remote add -d NAME URL`), push that, and upload again",
+                false => "upload it with --versioning dvc",
+            }));
         }
         let at = file.bytes.path();
         if dvc_file::declares_outputs(&file.path) {

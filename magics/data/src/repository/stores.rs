@@ -13,10 +13,13 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+/// How often a file is verified that changes meanwhile.
+const MAX_LOOKS: usize = 3;
 /// Files that were verified as a whole and are not again until they change; at this bound all are
 /// forgotten.
 const MAX_VERIFIED: usize = 65_536;
@@ -290,18 +293,11 @@ impl Stores {
             if self.is_verified(digest, layout, &stamp) {
                 return Ok(file);
             }
-            let settled = stamp.is_settled();
-            let good = match layout {
-                Layout::V3 => digest_of_file(&at, digest)?.0 == *digest,
-                Layout::V2 => store.read(digest, layout).is_ok(),
-            };
-            if !good {
+            let Some((stamp, settled)) = verified(&file, stamp, digest, layout)? else {
                 damaged = Some(hash::mismatch(&format!("{path}: {}", at.display()), digest, stamp.len()));
                 continue;
-            }
-            // The digest was taken by the path: of this file only when it still lies there.
-            let lies_there = std::fs::metadata(&at).is_ok_and(|m| Stamp::of(&m) == stamp);
-            if settled && lies_there && is_still(&file, &stamp) {
+            };
+            if settled {
                 self.remember(digest, layout, stamp);
             }
             return Ok(file);
@@ -426,6 +422,31 @@ fn read_all(file: &File, len: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     file.take(len).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Whether an open file has the digest, and did not change while that was taken: its stamp then, and whether
+/// the stamp is old enough to be believed later. A name more for the same file is a change too, so it is
+/// looked at more than once.
+fn verified(file: &File, mut stamp: Stamp, digest: &Digest, layout: Layout) -> Result<Option<(Stamp, bool)>> {
+    // Of this file, whatever is put into its place meanwhile.
+    let opened = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    for _ in 0..MAX_LOOKS {
+        let settled = stamp.is_settled();
+        let good = match layout {
+            Layout::V3 => digest_of_file(&opened, digest)?.0 == *digest,
+            Layout::V2 => std::fs::read(&opened).is_ok_and(|bytes| hash::matches_legacy(digest, &bytes)),
+        };
+        if !good {
+            return Ok(None);
+        }
+        let now = file.metadata().map_err(|e| Error::io(&opened, &e))?;
+        let now = Stamp::of(&now);
+        if now == stamp {
+            return Ok(Some((stamp, settled)));
+        }
+        stamp = now;
+    }
+    Ok(None)
 }
 
 fn is_still(file: &File, stamp: &Stamp) -> bool {

@@ -28,6 +28,8 @@ pub struct File {
     repo: Repo,
     path: String,
     len: u64,
+    /// Of the version that was opened.
+    digest: Option<String>,
     at: u64,
     /// Bytes from `start` on; `at` may lie anywhere.
     held: Vec<u8>,
@@ -37,14 +39,14 @@ pub struct File {
 }
 
 impl File {
-    pub(super) fn new(repo: Repo, path: String, len: u64) -> Self {
-        Self { repo, path, len, at: 0, held: Vec::new(), start: 0, stride: FIRST_PIECE }
+    pub(super) fn new(repo: Repo, path: String, len: u64, digest: Option<String>) -> Self {
+        Self { repo, path, len, digest, at: 0, held: Vec::new(), start: 0, stride: FIRST_PIECE }
     }
 
     /// One whose bytes are here already.
     pub(super) fn whole(repo: Repo, path: String, bytes: Vec<u8>) -> Self {
         let len = bytes.len() as u64;
-        Self { held: bytes, ..Self::new(repo, path, len) }
+        Self { held: bytes, ..Self::new(repo, path, len, None) }
     }
 
     /// The length of the whole file, in bytes.
@@ -66,8 +68,9 @@ impl File {
     fn fetch(&mut self) -> Result<()> {
         let end = self.start + self.held.len() as u64;
         self.stride = if self.at == end { (self.stride * 2).min(MAX_PIECE) } else { FIRST_PIECE };
-        let range = self.at..self.len.min(self.at.saturating_add(self.stride));
-        self.held = self.repo.read_range(&self.path, range)?;
+        let to = self.len.min(self.at.saturating_add(self.stride));
+        // All strides are of one version.
+        self.held = self.repo.read_version(&self.path, self.at, to, self.digest.clone())?;
         self.start = self.at;
         Ok(())
     }

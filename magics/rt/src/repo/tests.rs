@@ -77,7 +77,7 @@ fn answer(files: &BTreeMap<String, Vec<u8>>, what: &What) -> Vec<Vec<u8>> {
             }
             Frame::End(Vec::new())
         }
-        What::Read(path, from, to) => match files.get(path) {
+        What::Read(path, from, to, _) => match files.get(path) {
             Some(bytes) => {
                 let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
                 // Odd pieces, so that they have to be put together.

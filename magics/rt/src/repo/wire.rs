@@ -35,7 +35,8 @@ pub enum What {
     /// The pieces are entries; with `true` of all files below.
     List(String, bool),
     /// The pieces are the bytes from … to before …, cut at the file's end.
-    Read(String, u64, u64),
+    /// With the digest that was told of the file: another version is a conflict.
+    Read(String, u64, u64, Option<String>),
     /// These files will be read next; the folders are to be listed before.
     Announce(Vec<String>, Vec<String>),
     /// The end is an [`Uploaded`].
@@ -123,11 +124,12 @@ impl Ask {
                 out.text(path);
                 out.u8(u8::from(*deep));
             }
-            What::Read(path, from, to) => {
+            What::Read(path, from, to, digest) => {
                 out.u8(b'R');
                 out.text(path);
                 out.u64(*from);
                 out.u64(*to);
+                option(&mut out, digest.as_deref());
             }
             What::Announce(folders, paths) => {
                 out.u8(b'A');
@@ -153,7 +155,7 @@ impl Ask {
             b'F' => What::Refresh,
             b'S' => What::Stat(from.text()?),
             b'L' => What::List(from.text()?, from.u8()? == 1),
-            b'R' => What::Read(from.text()?, from.u64()?, from.u64()?),
+            b'R' => What::Read(from.text()?, from.u64()?, from.u64()?, read_option(&mut from)?),
             b'A' => What::Announce(read_texts(&mut from)?, read_texts(&mut from)?),
             b'U' => What::Upload {
                 files: read_texts(&mut from)?,

@@ -1,13 +1,13 @@
 //! The first rows of a Parquet file: its index at the end, and of each column the pages that hold them.
 //!
 //! Of a file that lies elsewhere only these parts are fetched. The file may be hostile: what its reader
-//! makes of it is bounded, and a panic of the reader is an error.
+//! makes of it is bounded by what it says of itself, and a panic of the reader is an error.
 
 use super::{MAX_SHOWN_COLUMNS, Place, grid};
 use bytes::Bytes;
 use dds_core::mime::printable;
 use dds_core::table::{bytes, count};
-use dds_core::{Cx, Error, Kind, Outcome, RepoPath, Result, Source};
+use dds_core::{Cx, Error, Kind, Outcome, Result};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
@@ -15,6 +15,8 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::json;
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,30 +32,31 @@ pub(super) fn head(place: &Place, name: &str, len: Option<u64>, wanted: usize, c
         Error::new(Kind::Format, format!("{name} is a broken Parquet file: {}", printable(why)))
             .hint("check it where it was made, or fetch it again: dds cache verify")
     };
-    let result = match place {
+    let (part, len): (Part, u64) = match place {
         Place::Local(at) => {
             let file = std::fs::File::open(at).map_err(|e| Error::io(at, &e))?;
-            first_rows(file, wanted)
+            let len = file.metadata().map_err(|e| Error::io(at, &e))?.len();
+            let at = at.clone();
+            let part = move |range: Range<u64>| {
+                let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+                file.read_exact_at(&mut bytes, range.start).map_err(|e| Error::io(&at, &e))?;
+                Ok(bytes)
+            };
+            (Arc::new(part), len)
         }
         Place::Remote { source, path } => {
             let len =
                 len.ok_or_else(|| Error::new(Kind::Unavailable, format!("{name}: its size is not known")))?;
-            let failed = Arc::new(Mutex::new(None));
-            let ranges = Ranges {
-                source: source.clone(),
-                path: path.clone(),
-                cx: cx.clone(),
-                len,
-                failed: failed.clone(),
-            };
-            let rows = first_rows(ranges, wanted);
-            // What failed below the reader says more than the reader.
-            if let Some(e) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return Err(e);
-            }
-            rows
+            let (source, path, cx) = (source.clone(), path.clone(), cx.clone());
+            (Arc::new(move |range| source.read_range(&path, range, &cx)), len)
         }
     };
+    let failed = Arc::new(Mutex::new(None));
+    let result = first_rows(Ranges { part, len, failed: failed.clone() }, wanted);
+    // What failed below the reader says more than the reader.
+    if let Some(e) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(e);
+    }
     cx.cancel.check()?;
     let Rows { heads, rows, total } = match result {
         Ok(rows) => rows,
@@ -104,19 +107,19 @@ impl From<ParquetError> for Failure {
     }
 }
 
-fn first_rows<R: ChunkReader + 'static>(reader: R, wanted: usize) -> std::result::Result<Rows, Failure> {
+fn first_rows(reader: Ranges, wanted: usize) -> std::result::Result<Rows, Failure> {
     let reading = catch_unwind(AssertUnwindSafe(|| read(reader, wanted)));
     reading.unwrap_or_else(|_| Err(Failure::Broken("its reader gave up".to_owned())))
 }
 
-fn read<R: ChunkReader + 'static>(reader: R, wanted: usize) -> std::result::Result<Rows, Failure> {
+fn read(reader: Ranges, wanted: usize) -> std::result::Result<Rows, Failure> {
     let file = SerializedFileReader::new(reader)?;
     let about = file.metadata();
     let schema = about.file_metadata().schema();
     let heads: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
     let total = usize::try_from(about.file_metadata().num_rows()).unwrap_or_default();
     if wanted > 0 && total > 0 {
-        bounded(about)?;
+        bounded(about, wanted)?;
     }
     let some: Vec<_> = schema.get_fields().iter().take(MAX_SHOWN_COLUMNS).cloned().collect();
     let projection = Type::group_type_builder(schema.name()).with_fields(some).build()?;
@@ -129,10 +132,18 @@ fn read<R: ChunkReader + 'static>(reader: R, wanted: usize) -> std::result::Resu
     Ok(Rows { heads, rows, total })
 }
 
-fn bounded(about: &ParquetMetaData) -> std::result::Result<(), Failure> {
-    let Some(group) = about.row_groups().first() else { return Ok(()) };
-    let columns = group.columns().iter();
-    let size = columns.map(|column| column.uncompressed_size()).fold(0i64, i64::saturating_add);
+/// Of all groups of rows that are looked at.
+fn bounded(about: &ParquetMetaData, wanted: usize) -> std::result::Result<(), Failure> {
+    let mut left = i64::try_from(wanted).unwrap_or(i64::MAX);
+    let mut size = 0i64;
+    for group in about.row_groups() {
+        if left <= 0 {
+            break;
+        }
+        left = left.saturating_sub(group.num_rows().max(0));
+        let columns = group.columns().iter().map(|column| column.uncompressed_size().max(0));
+        size = columns.fold(size, i64::saturating_add);
+    }
     if size > MAX_UNPACKED_BYTES { Err(Failure::Large(size)) } else { Ok(()) }
 }
 
@@ -150,11 +161,13 @@ fn cells(row: &Row) -> Vec<Option<String>> {
         .collect()
 }
 
-/// A file behind a source, read in parts.
+/// The bytes of a range that lies within the file.
+type Part = Arc<dyn Fn(Range<u64>) -> Result<Vec<u8>> + Send + Sync>;
+
+/// A file that is read in parts.
+#[derive(Clone)]
 struct Ranges {
-    source: Arc<dyn Source>,
-    path: RepoPath,
-    cx: Cx,
+    part: Part,
     len: u64,
     /// The first thing that went wrong.
     failed: Arc<Mutex<Option<Error>>>,
@@ -163,7 +176,7 @@ struct Ranges {
 impl Ranges {
     fn part(&self, start: u64, len: usize) -> io::Result<Vec<u8>> {
         let end = start.saturating_add(len as u64).min(self.len);
-        self.source.read_range(&self.path, start..end.max(start), &self.cx).map_err(|e| {
+        (self.part)(start.min(end)..end).map_err(|e| {
             let other = io::Error::other(e.to_string());
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
             other
@@ -181,13 +194,7 @@ impl ChunkReader for Ranges {
     type T = BufReader<Rest>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        let ranges = Ranges {
-            source: self.source.clone(),
-            path: self.path.clone(),
-            cx: self.cx.clone(),
-            len: self.len,
-            failed: self.failed.clone(),
-        };
+        let ranges = self.clone();
         Ok(BufReader::with_capacity(STEP, Rest { ranges, at: start }))
     }
 
@@ -225,6 +232,7 @@ mod tests {
     use crate::open::open_repo;
     use crate::testing::{Sample, git, path, write};
     use dds_core::RepoUrl;
+    use dds_core::{RepoPath, Source};
     use parquet::basic::{Compression, ZstdLevel};
     use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
     use parquet::file::properties::WriterProperties;

@@ -51,11 +51,15 @@ pub fn find(remote: &RemoteConfig, config: &Config) -> Result<Found> {
     let outer = outer(config)?;
     let named = remote.get("account_name");
     let is_outer = named.is_none_or(|name| outer.account.as_deref() == Some(name));
-    if let Some(found) = outer.connection.as_ref().filter(|_| named.is_none()) {
-        return from_connection_string(found, false).ok_or_else(|| {
+    let own = remote.secret("account_key").is_some() || remote.secret("sas_token").is_some();
+    if let Some(text) = outer.connection.as_ref().filter(|_| !own && !anonymous) {
+        let found = from_connection_string(text, false).ok_or_else(|| {
             Error::new(Kind::Format, "AZURE_STORAGE_CONNECTION_STRING is not a connection string of Azure")
                 .hint("copy it again from the portal, whole")
-        });
+        })?;
+        if named.is_none_or(|name| name == found.account) {
+            return Ok(found);
+        }
     }
     let Some(account) = named.map(str::to_owned).or_else(|| outer.account.clone()) else {
         return Err(missing(remote));

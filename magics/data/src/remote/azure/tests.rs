@@ -85,8 +85,29 @@ fn accounts_are_found_where_azures_tools_keep_them() {
     config.peers.env.extend(var("AccountName=envacc;AccountKey=a2V5;EndpointSuffix=example.org"));
     let found = find("", Level::Repo, &config).unwrap();
     assert_eq!(found.endpoint.as_str(), "https://envacc.blob.example.org/");
+    let found = find("account_name = envacc\n", Level::Repo, &config).unwrap();
+    assert_eq!(found.endpoint.as_str(), "https://envacc.blob.example.org/");
+    assert_eq!(
+        find("account_name = evilacc\n", Level::Repo, &config).err().unwrap().kind,
+        Kind::Unauthorized
+    );
+    let own = "account_name = mine1\naccount_key = bWluZQ==\n";
+    assert_eq!(find(own, Level::Local, &config).unwrap().account, "mine1");
     let e = find("client_id = x\n", Level::Repo, &config).err().unwrap();
     assert!(e.hint.unwrap().contains("account_key"));
+}
+
+/// A repository may call its remote as the user calls one of theirs.
+#[test]
+fn a_signature_of_the_user_goes_to_no_account_of_a_repository() {
+    let mut c = DvcConfig::default();
+    let own = "['remote \"s\"']\nurl = azure://box\naccount_name = mine1\nsas_token = sig=x\n";
+    c.merge(own, Level::Global, Path::new("/home/x"));
+    let config = testing::config(Path::new("/x"));
+    assert!(account::find(&c.remotes().next().unwrap(), &config).is_ok());
+    c.merge("['remote \"s\"']\naccount_name = evilacc\n", Level::Repo, Path::new("/r/.dvc"));
+    let e = account::find(&c.remotes().next().unwrap(), &config).err().unwrap();
+    assert_eq!(e.kind, Kind::Unauthorized, "{e}");
 }
 
 #[test]

@@ -49,6 +49,8 @@ fn no_token_goes_where_a_repository_leads() {
     assert!(open("", Level::Repo).inner.login.is_some());
     assert!(open("endpointurl = https://evil.example\n", Level::Repo).inner.login.is_none());
     assert!(open("endpointurl = https://evil.example\n", Level::Local).inner.login.is_some());
+    assert!(open("endpointurl = http://evil.example\n", Level::Local).inner.login.is_none());
+    assert!(open("endpointurl = http://127.0.0.1:9\n", Level::Local).inner.login.is_some());
     assert!(open("endpointurl = https://storage.googleapis.com/\n", Level::Repo).inner.login.is_some());
     testing::write(&file, br#"{"type": "external_account", "refresh_token": "canary"}"#);
     let e = GsRemote::open(&remote("", Level::Repo), &config, false).err().unwrap();
