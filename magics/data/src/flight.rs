@@ -56,6 +56,11 @@ impl<K: Eq + Hash + Clone> Flights<K> {
         lock(&self.running).get(key).cloned()
     }
 
+    /// All that are under way.
+    pub fn all(&self) -> Vec<(K, Arc<Flight>)> {
+        lock(&self.running).iter().map(|(key, flight)| (key.clone(), flight.clone())).collect()
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         lock(&self.running).len()

@@ -29,6 +29,7 @@ mod percent;
 pub mod publish;
 mod remote;
 mod repository;
+pub mod runs;
 mod runtime;
 pub mod serve;
 pub mod store;

@@ -494,7 +494,7 @@ impl<'a> Ranges<'a> {
             let message = format!("{}: listed with {} bytes, but {came} came", self.path, self.size);
             return Err(Error::new(Kind::Corrupt, message));
         }
-        self.streamed.more(self.path, bytes.len() as u64);
+        self.streamed.more(self.path, bytes.len() as u64, u64::MAX);
         self.md5.update(&bytes);
         self.next = end;
         if end == self.size && <[u8; 16]>::from(self.md5.finalize_reset()) != self.expected {

@@ -1,30 +1,32 @@
 //! The FUSE session: the kernel's requests on one side, [`Overlay`] and [`Reader`] on the other.
 //!
+//! A file is not opened here: the kernel is told not to ask, and everything goes by the number of the
+//! inode. Reading again what the kernel has then costs what it costs on a disk. Nor does anybody say that
+//! a file is closed; what has no name any more is kept until the kernel forgets its number.
+//!
 //! Threads that answer the kernel never wait for the network when a listing told all sizes; reads that
 //! must wait, and the first change of a file of the repository, go to the reader's pool. What changes
 //! the tree is answered in `write`. Links do not exist here.
 
-mod open_file;
+mod read;
 mod write;
 
 use crate::inode::{Ino, Inode, ROOT};
-use crate::overlay::{Item, Listing, Overlay};
+use crate::overlay::{Content, Item, Listing, Overlay};
 use crate::reader::Reader;
 use crate::superblock::Changes;
 use dds_core::{Error, Kind, Result};
 use fuser::{
     AccessFlags, BackgroundSession, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType,
     Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, MountOption,
-    Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
-    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, Session, TimeOrNow,
-    WriteFlags,
+    Notifier, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, Session, TimeOrNow, WriteFlags,
 };
-use open_file::Opened;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +38,8 @@ const SESSION_THREADS: usize = 4;
 /// Requests that the kernel may have waiting in the background.
 const MAX_BACKGROUND: u16 = 64;
 const BLOCK_SIZE: u32 = 4096;
+/// Files have no handles.
+const NO_HANDLE: FileHandle = FileHandle(0);
 /// The file system's name in the kernel's mount table begins with this.
 pub const FS_NAME: &str = "dds";
 
@@ -56,9 +60,9 @@ pub fn mount(overlay: Arc<Overlay>, reader: Reader, dir: &Path) -> Result<Mounte
         overlay,
         reader,
         owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-        files: Mutex::default(),
         dirs: Mutex::default(),
         next: AtomicU64::new(1),
+        no_open: AtomicBool::new(false),
     }));
     let mut config = fuser::Config::default();
     config.mount_options = vec![
@@ -126,7 +130,8 @@ struct Inner {
     overlay: Arc<Overlay>,
     reader: Reader,
     owner: (u32, u32),
-    files: Mutex<HashMap<u64, Arc<Opened>>>,
+    /// Whether the kernel can do without opening files; set when the session begins.
+    no_open: AtomicBool,
     /// Listings as they were when the folder was opened, so that a change does not shift them.
     dirs: Mutex<HashMap<u64, Listing>>,
     next: AtomicU64,
@@ -191,17 +196,22 @@ impl Inner {
 
     /// The attributes of a number: of what is in the tree, else of a file that is still open.
     fn attr_of(&self, ino: Ino) -> std::result::Result<FileAttr, Errno> {
-        if let Some(item) = self.overlay.item(ino) {
-            return self.attr(&item).map_err(|e| errno(&e));
+        match self.overlay.nameless(ino) {
+            Some(Content::Own(own)) => {
+                let meta = own.file.metadata()?;
+                let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                let attr = self.attr_with(ino, meta.len(), FileType::RegularFile, 0o644, modified);
+                Ok(FileAttr { nlink: 0, ..attr })
+            }
+            Some(Content::Base(file)) => {
+                let size = file.size(self.reader.cx()).map_err(|e| errno(&e))?;
+                Ok(self.attr_with(ino, size, FileType::RegularFile, 0o644, file.modified))
+            }
+            None => {
+                let item = self.overlay.item(ino).ok_or(Errno::ESTALE)?;
+                self.attr(&item).map_err(|e| errno(&e))
+            }
         }
-        let open = lock(&self.files).values().find(|open| open.ino == ino).cloned();
-        let meta = open.and_then(|open| open.own()?.file.metadata().ok()).ok_or(Errno::ESTALE)?;
-        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        Ok(FileAttr { nlink: 0, ..self.attr_with(ino, meta.len(), FileType::RegularFile, 0o644, modified) })
-    }
-
-    fn handle(&self, fh: FileHandle) -> Option<Arc<Opened>> {
-        lock(&self.files).get(&fh.0).cloned()
     }
 
     fn new_handle(&self) -> u64 {
@@ -253,6 +263,8 @@ impl Filesystem for Fs {
             let _ = config.add_capabilities(plus);
         }
         let _ = config.set_max_background(MAX_BACKGROUND);
+        let no_open = config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT);
+        self.no_open.store(no_open, Ordering::Relaxed);
         Ok(())
     }
 
@@ -273,72 +285,42 @@ impl Filesystem for Fs {
         }
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let (reads, writes) = match flags.acc_mode() {
-            OpenAccMode::O_RDONLY => (true, false),
-            OpenAccMode::O_WRONLY => (false, true),
-            OpenAccMode::O_RDWR => (true, true),
-        };
-        if writes && self.overlay.stage().is_none() {
-            return reply.error(Errno::EROFS);
-        }
-        match self.open_item(ino.0, reads, writes) {
-            Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::FOPEN_KEEP_CACHE),
-            Err(error) => reply.error(error),
+    fn forget(&self, _req: &Request, ino: INodeNo, _nlookup: u64) {
+        self.overlay.forget(ino.0);
+    }
+
+    fn open(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        // `ENOSYS`: never ask again. Whether a file may be written the kernel knows itself.
+        match self.no_open.load(Ordering::Relaxed) {
+            true => reply.error(Errno::ENOSYS),
+            false => reply.opened(NO_HANDLE, FopenFlags::FOPEN_KEEP_CACHE),
         }
     }
 
     fn read(
         &self,
         _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
+        ino: INodeNo,
+        _fh: FileHandle,
         offset: u64,
         size: u32,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let Some(open) = self.handle(fh) else { return reply.error(Errno::EBADF) };
-        if let Some(own) = open.own() {
-            return match open_file::read_at(&own.file, offset, size) {
-                Ok(bytes) => reply.data(&bytes),
-                Err(error) => reply.error(error.into()),
-            };
-        }
-        let Some(handle) = open.base.clone() else { return reply.error(Errno::EBADF) };
-        if let Some(bytes) = self.reader.peek(&handle, offset, size) {
-            return reply.data(&bytes);
-        }
-        let (reader, notify) = (self.reader.clone(), self.notify.clone());
-        self.reader.pool().urgent(move || match reader.read(&handle, offset, size) {
-            Ok(bytes) => reply.data(&bytes),
-            Err(error) => {
-                reply.error(errno(&error));
-                // After the answer: until then this very read holds pages that the kernel would wait for.
-                if error.kind == Kind::Corrupt
-                    && let Some(notifier) = notify.get()
-                {
-                    let _ = notifier.inval_inode(INodeNo(handle.file().ino), 0, 0);
-                }
-            }
-        });
+        self.read_at(ino.0, offset, size, reply);
     }
 
     fn release(
         &self,
         _req: &Request,
         _ino: INodeNo,
-        fh: FileHandle,
+        _fh: FileHandle,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        let open = lock(&self.files).remove(&fh.0);
-        if let Some(open) = open {
-            self.close(&open);
-        }
         reply.ok();
     }
 
@@ -426,8 +408,8 @@ impl Filesystem for Fs {
         reply.error(Errno::ENOSYS);
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.sync(fh, reply);
+    fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.sync(ino.0, reply);
     }
 
     fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -493,8 +475,8 @@ impl Filesystem for Fs {
     fn write(
         &self,
         _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
+        ino: INodeNo,
+        _fh: FileHandle,
         offset: u64,
         data: &[u8],
         _write_flags: WriteFlags,
@@ -502,7 +484,7 @@ impl Filesystem for Fs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.write_at(fh, offset, data, reply);
+        self.write_at(ino.0, offset, data, reply);
     }
 
     fn setattr(
@@ -516,7 +498,7 @@ impl Filesystem for Fs {
         _atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        fh: Option<FileHandle>,
+        _fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -524,7 +506,7 @@ impl Filesystem for Fs {
         reply: ReplyAttr,
     ) {
         let wanted = write::Wanted { mode, owner: (uid, gid), size, mtime };
-        self.set_attributes(ino.0, wanted, fh, reply);
+        self.set_attributes(ino.0, wanted, reply);
     }
 
     fn create(
@@ -538,9 +520,7 @@ impl Filesystem for Fs {
         reply: ReplyCreate,
     ) {
         match self.create_file(parent.0, name, mode & !umask) {
-            Ok((attr, fh)) => {
-                reply.created(&TTL, &attr, Generation(0), FileHandle(fh), FopenFlags::FOPEN_KEEP_CACHE);
-            }
+            Ok(attr) => reply.created(&TTL, &attr, Generation(0), NO_HANDLE, FopenFlags::FOPEN_KEEP_CACHE),
             Err(error) => reply.error(error),
         }
     }

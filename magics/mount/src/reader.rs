@@ -2,30 +2,40 @@
 //! damaged file is never served.
 //!
 //! Files up to [`WHOLE_FILE_BYTES`] are fetched and verified as a whole before their first byte is
-//! handed out. Larger ones are fetched by blocks; their MD5 is taken along when they are read from
-//! start to end. Knows nothing of FUSE.
+//! handed out. Of larger ones a reader gets what was asked for, and one who goes on in order whole blocks;
+//! their MD5 is taken along when they are read from start to end. Nobody says when a file is opened or
+//! closed, so what is known of a reader is kept by inode and bounded. Knows nothing of FUSE.
 
 use crate::block_cache::BlockCache;
-use crate::inode::FileNode;
+use crate::inode::{FileNode, Ino};
 use crate::pool::Pool;
 use crate::prefetch::{Prefetcher, Walk};
 use crate::stats::Counters;
 use crate::superblock::Superblock;
 use bytes::{Bytes, BytesMut};
 use dds_core::{Cx, Digest, Error, Kind, RepoPath, Result};
+use dds_data::runs::{Run, Runs};
 use md5::{Digest as _, Md5};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Files up to this size are verified before the first byte.
 pub const WHOLE_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// Block of a larger file.
 pub const BLOCK_BYTES: u64 = 1024 * 1024;
+/// Who has read so much in order gets whole blocks, and as many ahead as were read.
+pub const IN_ORDER_BYTES: u64 = BLOCK_BYTES;
 /// Most blocks that are fetched ahead of a sequential reader of a larger file.
 pub const MAX_BLOCKS_AHEAD: u64 = 8;
-/// Large files whose MD5 is being taken along at the same time.
+/// Large files whose MD5 is being taken along at the same time; the one read longest ago gives way.
 pub const MAX_HASHED: usize = 64;
+/// Large files whose readers are remembered.
+pub const MAX_FOLLOWED: usize = 256;
+/// Blocks that are hashed again from their source when a reader turns out to read in order.
+const MAX_CATCH_UP: u64 = 4;
+/// Files that were read a short while ago, and are no news to the prefetcher.
+const RECENT: usize = 64;
 
 /// Called once for each problem, with a text for the user.
 pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
@@ -40,41 +50,49 @@ struct Inner {
     prefetcher: Prefetcher,
     pool: Arc<Pool>,
     counters: Arc<Counters>,
-    hashing: Mutex<Hashing>,
+    /// By inode, of large files.
+    runs: Mutex<Recent<Runs>>,
+    hashing: Mutex<Recent<Running>>,
+    /// The files that were read last.
+    recent: Mutex<VecDeque<Ino>>,
     notice: Notice,
     cx: Cx,
 }
 
-/// What is known of open files, by inode.
-#[derive(Default)]
-struct Hashing {
-    /// Handles that are open.
-    handles: HashMap<u64, usize>,
-    running: HashMap<u64, Running>,
-}
-
-/// The MD5 of a large file, as far as it was read without a gap.
+/// The MD5 of a large file, as far as it was read without a gap, in blocks.
 struct Running {
     md5: Md5,
     next: u64,
 }
 
-/// One opened file.
-pub struct Handle {
-    file: Arc<FileNode>,
-    ahead: Mutex<ReadAhead>,
+/// Something for each of a bounded number of inodes; the one used longest ago gives way.
+struct Recent<T> {
+    entries: HashMap<Ino, (u64, T)>,
+    clock: u64,
 }
 
-#[derive(Default)]
-struct ReadAhead {
-    /// The block that a sequential reader asks for next.
-    next: u64,
-    window: u64,
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), clock: 0 }
+    }
 }
 
-impl Handle {
-    pub fn file(&self) -> &Arc<FileNode> {
-        &self.file
+impl<T> Recent<T> {
+    fn put(&mut self, ino: Ino, value: T, most: usize) {
+        self.clock += 1;
+        if self.entries.len() >= most && !self.entries.contains_key(&ino) {
+            let oldest = self.entries.iter().min_by_key(|(_, (used, _))| *used).map(|(ino, _)| *ino);
+            oldest.and_then(|oldest| self.entries.remove(&oldest));
+        }
+        self.entries.insert(ino, (self.clock, value));
+    }
+
+    fn take(&mut self, ino: Ino) -> Option<T> {
+        self.entries.remove(&ino).map(|(_, value)| value)
+    }
+
+    fn get(&self, ino: Ino) -> Option<&T> {
+        self.entries.get(&ino).map(|(_, value)| value)
     }
 }
 
@@ -95,7 +113,9 @@ impl Reader {
             prefetcher,
             pool,
             counters,
+            runs: Mutex::default(),
             hashing: Mutex::default(),
+            recent: Mutex::default(),
             notice,
             cx,
         }))
@@ -109,48 +129,26 @@ impl Reader {
         &self.0.pool
     }
 
-    /// Opens a file and announces the ones that will probably follow. Errors: the file is known to be
-    /// damaged.
-    pub fn open(&self, file: Arc<FileNode>) -> Result<Handle> {
-        if let Some(error) = file.trouble() {
-            return Err(error.clone());
-        }
-        self.announce_after(&file);
-        *lock(&self.0.hashing).handles.entry(file.ino).or_default() += 1;
-        Ok(Handle { file, ahead: Mutex::default() })
-    }
-
-    /// The handle is closed, once. With the last one of a file, a large file that was not read to its
-    /// end is not verified any further.
-    pub fn close(&self, handle: &Handle) {
-        let mut hashing = lock(&self.0.hashing);
-        if let Entry::Occupied(mut handles) = hashing.handles.entry(handle.file.ino) {
-            *handles.get_mut() -= 1;
-            if *handles.get() == 0 {
-                handles.remove();
-                hashing.running.remove(&handle.file.ino);
-            }
-        }
-    }
-
     /// From now on files are read in this order. Paths that are not files of the mount are ignored.
     pub fn follow(&self, paths: &[RepoPath]) {
         let tree = &self.0.superblock;
         let order = paths.iter().filter_map(|path| tree.at(path)).map(|inode| inode.ino()).collect();
         self.0.prefetcher.follow(order);
+        lock(&self.0.recent).clear();
     }
 
     /// The tree has moved on.
     pub fn tree_changed(&self) {
         self.0.prefetcher.reset();
+        lock(&self.0.recent).clear();
     }
 
-    /// The bytes if they need no waiting.
-    pub fn peek(&self, handle: &Handle, offset: u64, len: u32) -> Option<Bytes> {
-        let file = &handle.file;
+    /// The bytes if they need no waiting. Announces the files that will probably follow.
+    pub fn peek(&self, file: &FileNode, offset: u64, len: u32) -> Option<Bytes> {
         if file.trouble().is_some() {
             return None;
         }
+        self.met(file);
         let size = file.known_size()?;
         if size > WHOLE_FILE_BYTES {
             return None;
@@ -165,9 +163,8 @@ impl Reader {
     ///
     /// Errors: `Corrupt` from the first damage on; otherwise those of the source, which are not
     /// remembered: the next read tries again.
-    pub fn read(&self, handle: &Handle, offset: u64, len: u32) -> Result<Bytes> {
-        let file = &handle.file;
-        let outcome = self.read_part(handle, offset, len);
+    pub fn read(&self, file: &Arc<FileNode>, offset: u64, len: u32) -> Result<Bytes> {
+        let outcome = self.read_part(file, offset, len);
         match &outcome {
             Ok(part) => self.0.counters.served(part.len()),
             Err(error) => self.report(file, error),
@@ -175,11 +172,11 @@ impl Reader {
         outcome
     }
 
-    fn read_part(&self, handle: &Handle, offset: u64, len: u32) -> Result<Bytes> {
-        let file = &handle.file;
+    fn read_part(&self, file: &Arc<FileNode>, offset: u64, len: u32) -> Result<Bytes> {
         if let Some(error) = file.trouble() {
             return Err(error.clone());
         }
+        self.met(file);
         let size = file.size(&self.0.cx)?;
         if offset >= size || len == 0 {
             return Ok(Bytes::new());
@@ -189,14 +186,18 @@ impl Reader {
         }
         let end = offset.saturating_add(u64::from(len)).min(size);
         let (first, last) = (offset / BLOCK_BYTES, (end - 1) / BLOCK_BYTES);
-        let forward = self.read_ahead(handle, first, last, size);
-        if !forward && (first..=last).any(|block| self.0.cache.lacks((file.ino, block))) {
+        let run = self.run(file.ino, offset..end);
+        let in_order = run.len >= IN_ORDER_BYTES;
+        if !in_order && (first..=last).any(|block| self.0.cache.lacks((file.ino, block))) {
             return self.here_and_there(file, offset..end);
         }
+        self.read_ahead(file, last, size, run.len);
         let mut parts = BytesMut::new();
         for block in first..=last {
             let bytes = self.block(file, block, size)?;
-            self.take_along(file, block, &bytes, size)?;
+            if run.start == 0 {
+                self.take_along(file, block, &bytes, size)?;
+            }
             let start = offset.saturating_sub(block * BLOCK_BYTES);
             let part =
                 cut(&bytes, start, u32::try_from(end - block * BLOCK_BYTES - start).unwrap_or(u32::MAX));
@@ -206,6 +207,15 @@ impl Reader {
             parts.extend_from_slice(&part);
         }
         Ok(parts.freeze())
+    }
+
+    /// What one reader of a large file has read in order, with this.
+    fn run(&self, ino: Ino, range: Range<u64>) -> Run {
+        let mut followed = lock(&self.0.runs);
+        let mut runs = followed.take(ino).unwrap_or_default();
+        let run = runs.read(&range);
+        followed.put(ino, runs, MAX_FOLLOWED);
+        run
     }
 
     fn whole(&self, file: &FileNode, size: u64) -> Result<Bytes> {
@@ -227,7 +237,7 @@ impl Reader {
             let range = block * BLOCK_BYTES..((block + 1) * BLOCK_BYTES).min(size);
             let expected = range.end - range.start;
             let bytes = file.source.read_range(&file.path, range.clone(), &self.0.cx)?;
-            self.0.counters.streamed.more(&file.path, bytes.len() as u64);
+            self.0.counters.streamed.more(&file.path, bytes.len() as u64, size);
             if bytes.len() as u64 != expected {
                 return Err(Error::new(
                     Kind::Unreachable,
@@ -246,10 +256,11 @@ impl Reader {
 
     /// A part for a reader who does not go forward: what was asked for and no whole blocks. The kernel keeps
     /// it.
-    fn here_and_there(&self, file: &FileNode, range: std::ops::Range<u64>) -> Result<Bytes> {
+    fn here_and_there(&self, file: &FileNode, range: Range<u64>) -> Result<Bytes> {
         let expected = range.end - range.start;
         let bytes = file.source.read_range(&file.path, range, &self.0.cx)?;
-        self.0.counters.streamed.more(&file.path, bytes.len() as u64);
+        let size = file.known_size().unwrap_or(u64::MAX);
+        self.0.counters.streamed.more(&file.path, bytes.len() as u64, size);
         if bytes.len() as u64 != expected {
             return Err(Error::new(
                 Kind::Unreachable,
@@ -259,42 +270,34 @@ impl Reader {
         Ok(Bytes::from(bytes))
     }
 
-    /// Fetches blocks ahead while the reader goes forward. Whether it does.
-    fn read_ahead(&self, handle: &Handle, first: u64, last: u64, size: u64) -> bool {
-        let blocks = size.div_ceil(BLOCK_BYTES);
-        let mut ahead = lock(&handle.ahead);
-        if last + 1 == ahead.next {
-            return true;
-        }
-        let forward = first == ahead.next || first + 1 == ahead.next;
-        ahead.window = match forward {
-            true => (ahead.window * 2).clamp(1, MAX_BLOCKS_AHEAD),
-            false => 0,
-        };
-        ahead.next = last + 1;
-        let until = (last + 1).saturating_add(ahead.window).min(blocks);
-        drop(ahead);
+    /// Fetches as many blocks ahead of a reader as were read in order.
+    fn read_ahead(&self, file: &Arc<FileNode>, last: u64, size: u64, so_far: u64) {
+        let window = (so_far / BLOCK_BYTES).min(MAX_BLOCKS_AHEAD);
+        let until = (last + 1).saturating_add(window).min(size.div_ceil(BLOCK_BYTES));
         for block in last + 1..until {
-            if self.0.cache.lacks((handle.file.ino, block)) {
-                let (reader, file) = (self.clone(), handle.file.clone());
+            if self.0.cache.lacks((file.ino, block)) {
+                let (reader, file) = (self.clone(), file.clone());
                 // Its error is the reader's to report, when it gets there.
                 self.0.pool.ahead(move || drop(reader.block(&file, block, size)));
             }
         }
-        forward
     }
 
-    /// Feeds blocks to the running MD5 in order; at the last one compares it.
+    /// Feeds blocks to the running MD5 in order; at the last one compares it. The first ones were read in
+    /// pieces, before it was known that the reader goes on; the source has them here.
     fn take_along(&self, file: &Arc<FileNode>, block: u64, bytes: &Bytes, size: u64) -> Result<()> {
         let Some(Digest::Md5(expected)) = file.digest else { return Ok(()) };
         let blocks = size.div_ceil(BLOCK_BYTES);
-        let mut hashing = lock(&self.0.hashing);
-        if block == 0 && !hashing.running.contains_key(&file.ino) && hashing.running.len() < MAX_HASHED {
-            hashing.running.insert(file.ino, Running { md5: Md5::new(), next: 0 });
-        }
-        let Some(mut running) = hashing.running.remove(&file.ino) else { return Ok(()) };
         // Hashing megabytes is no work for a shared lock: others on this file go on without it.
-        drop(hashing);
+        let mut running = match lock(&self.0.hashing).take(file.ino) {
+            Some(running) => running,
+            None if block <= MAX_CATCH_UP => Running { md5: Md5::new(), next: 0 },
+            None => return Ok(()),
+        };
+        while running.next < block && block - running.next <= MAX_CATCH_UP {
+            running.md5.update(&self.block(file, running.next, size)?);
+            running.next += 1;
+        }
         let mut current = (running.next == block).then(|| bytes.clone());
         while let Some(bytes) = current {
             running.md5.update(&bytes);
@@ -306,10 +309,10 @@ impl Reader {
         }
         if running.next < blocks {
             let mut hashing = lock(&self.0.hashing);
-            // Meanwhile the last handle may have been closed, or another reader may have begun anew.
-            let behind = hashing.running.get(&file.ino).is_some_and(|other| other.next > running.next);
-            if hashing.handles.contains_key(&file.ino) && !behind {
-                hashing.running.insert(file.ino, running);
+            // Meanwhile another reader may have begun anew.
+            let behind = hashing.get(file.ino).is_some_and(|other| other.next > running.next);
+            if !behind {
+                hashing.put(file.ino, running, MAX_HASHED);
             }
             return Ok(());
         }
@@ -345,6 +348,21 @@ impl Reader {
                 _ => format!("read failed: {what}"),
             });
         }
+    }
+
+    /// A file is read. When it was not read a moment ago, announces those that will probably follow.
+    fn met(&self, file: &FileNode) {
+        {
+            let mut recent = lock(&self.0.recent);
+            if recent.contains(&file.ino) {
+                return;
+            }
+            if recent.len() >= RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(file.ino);
+        }
+        self.announce_after(file);
     }
 
     fn announce_after(&self, file: &FileNode) {

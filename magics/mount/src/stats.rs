@@ -45,11 +45,11 @@ impl Streamed {
         self.lock().set(path, bytes);
     }
 
-    /// `bytes` more of the file came.
-    pub fn more(&self, path: &RepoPath, bytes: u64) {
+    /// `bytes` more of a file of `size` bytes came. Some may have come before: never more than all.
+    pub fn more(&self, path: &RepoPath, bytes: u64, size: u64) {
         let mut state = self.lock();
         let sum = state.files.get(path).copied().unwrap_or(0).saturating_add(bytes);
-        state.set(path, sum);
+        state.set(path, sum.min(size));
     }
 
     /// Files and bytes.
@@ -132,8 +132,8 @@ mod tests {
         let (process, owner) = (Streamed::default(), Streamed::default());
         process.at_least(&path("a"), 10);
         process.at_least(&path("a"), 10);
-        process.more(&path("big"), 5);
-        process.more(&path("big"), 5);
+        process.more(&path("big"), 5, u64::MAX);
+        process.more(&path("big"), 5, u64::MAX);
         owner.at_least(&path("a"), 10);
         owner.at_least(&path("b"), 1);
         while let batch = process.take_changed(1)
@@ -144,7 +144,7 @@ mod tests {
             }
         }
         assert_eq!(owner.totals(), (3, 21));
-        process.more(&path("big"), 2);
+        process.more(&path("big"), 2, u64::MAX);
         assert_eq!(process.take_changed(9), [(path("big"), 12)]);
         assert_eq!(process.totals(), (2, 22));
     }

@@ -1,16 +1,18 @@
 //! Large files: fetched by blocks into a file of the cache, several at a time, verified when complete.
 //!
-//! A reader gets its bytes as soon as their blocks are there; reading on in order fetches ahead. Who reads
-//! a little here and there gets that, by granules, and no whole blocks. When the last granule has come the
-//! whole file is verified: it goes into the blob store, or the blocks are thrown away and the reader is told.
+//! A reader gets its bytes as soon as their granules are there, and no byte is asked for twice. Who reads in
+//! order has as much fetched ahead as was read before, so that nobody moves more than twice what is read, but
+//! for the granules' rounding. When the last granule has come the whole file is verified: it goes into the
+//! blob store, or the granules are thrown away and the reader is told.
 
 use super::fetching::{Fetching, cut, verify};
-use crate::flight::{Flights, Joined, lock};
+use crate::flight::{Flight, Flights, Joined, lock};
+use crate::runs::Runs;
 use crate::runtime;
 use crate::store::Layout;
 use bytes::Bytes;
 use dds_core::{Cx, Digest, Entry, Error, Kind, RepoPath, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -18,12 +20,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// Blocks fetched at the same time for one reader.
+/// Blocks fetched at the same time for one reader. A block is the most that one request asks for.
 const WIDTH: u64 = 8;
-/// What is fetched for small reads here and there is rounded to granules, and kept by them.
+/// What is fetched is rounded to granules, and kept by them.
 const GRANULE: u64 = 16 << 10;
-/// Larger reads fetch whole blocks, wherever they begin.
-const MAX_SMALL_READ: u64 = 512 << 10;
+/// So much in order, in granules, is reading in order; below it nothing is fetched ahead.
+const IN_ORDER: u64 = 16;
+/// Granules that are here between two that are not: asked for again rather than by a request of its own.
+const MAX_HOLE: u64 = 4;
 /// Files under way at the same time; the one touched longest ago is given up for a further one.
 const MAX_OPEN: usize = 16;
 /// The largest file that is believed; no file system in use takes larger ones everywhere.
@@ -47,12 +51,12 @@ struct Partial {
     blocks: Mutex<Blocks>,
     /// Somebody has written what was claimed, or could not.
     written: Condvar,
-    /// By the range of granules.
+    /// By the range of granules; they do not overlap.
     flights: Arc<Flights<(u64, u64)>>,
     touched: AtomicU64,
 }
 
-/// Flights may overlap, and each byte is written once: what is verified in the end is what was written.
+/// Each byte is written once, also should flights overlap: what is verified in the end is what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Missing,
@@ -65,8 +69,7 @@ struct Blocks {
     /// By granule.
     have: Vec<State>,
     missing: usize,
-    /// Where the last reader stopped.
-    next: u64,
+    runs: Runs,
     /// The outcome of verifying the whole. After damage it stays, and the next reader gets a new `Partial`.
     verdict: Option<Result<()>>,
 }
@@ -104,10 +107,6 @@ impl BigFiles {
         let range = range.start.min(partial.size)..range.end.min(partial.size);
         if range.is_empty() {
             return Ok(Vec::new());
-        }
-        let in_order = self.read_ahead(&partial, &range);
-        if !in_order && range.end - range.start <= MAX_SMALL_READ {
-            return self.fill_small(&partial, range, cx);
         }
         self.fill(&partial, range, cx)
     }
@@ -153,7 +152,7 @@ impl BigFiles {
             blocks: Mutex::new(Blocks {
                 have: vec![State::Missing; count],
                 missing: count,
-                next: u64::MAX,
+                runs: Runs::default(),
                 verdict: None,
             }),
             written: Condvar::new(),
@@ -173,19 +172,10 @@ impl BigFiles {
         Ok(partial)
     }
 
-    /// Bytes of a range whose blocks are fetched where they are missing. A file that turned out to be
-    /// damaged is told to this reader and begun anew for the next one.
+    /// Bytes of a range, of which is fetched what is missing. A file that turned out to be damaged is told to
+    /// this reader and begun anew for the next one.
     fn fill(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
-        self.judged(partial, self.gather(partial, range, cx))
-    }
-
-    /// The same for a small part, of which only the missing granules are fetched.
-    fn fill_small(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
-        let result = self.gather_small(partial, range, cx);
-        self.judged(partial, result)
-    }
-
-    fn judged(&self, partial: &Arc<Partial>, result: Result<Vec<u8>>) -> Result<Vec<u8>> {
+        let result = self.gather(partial, range, cx);
         if result.is_err() && matches!(lock(&partial.blocks).verdict, Some(Err(_))) {
             let mut open = lock(&self.open);
             if open.get(&partial.entry.path).is_some_and(|p| Arc::ptr_eq(p, partial)) {
@@ -196,91 +186,81 @@ impl BigFiles {
     }
 
     fn gather(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
-        let first = range.start / partial.block;
-        let last = range.end.div_ceil(partial.block);
-        let mut waiting = std::collections::VecDeque::new();
-        let mut next = first;
-        while next < last || !waiting.is_empty() {
+        let wanted = partial.granules(&range);
+        let each = partial.block / partial.granule;
+        let mut waiting: VecDeque<Arc<Flight>> = VecDeque::new();
+        let mut next = wanted.start;
+        let mut ahead = Some(&range);
+        while next < wanted.end || !waiting.is_empty() {
             cx.cancel.check()?;
-            while next < last && waiting.len() < WIDTH as usize {
-                waiting.extend(self.start(partial, next)?);
-                next += 1;
+            while next < wanted.end && waiting.len() < WIDTH as usize {
+                let until = (next / each + 1).saturating_mul(each).min(wanted.end);
+                waiting.extend(self.fetch(partial, next..until)?);
+                next = until;
+            }
+            // Before waiting for what is read now.
+            if next >= wanted.end
+                && let Some(range) = ahead.take()
+            {
+                self.read_ahead(partial, range)?;
             }
             if let Some(flight) = waiting.pop_front() {
                 flight.wait(&cx.cancel)?;
-                cx.bytes(partial.entry.path.name(), next.min(last) * partial.block, Some(partial.size));
+                cx.bytes(partial.entry.path.name(), next * partial.granule, Some(partial.size));
             }
         }
         partial.bytes(range)
     }
 
-    fn gather_small(&self, partial: &Arc<Partial>, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
-        let granules = range.start / partial.granule..range.end.div_ceil(partial.granule);
-        let missing = {
-            let blocks = lock(&partial.blocks);
-            let lacks = |n: &u64| !blocks.has(*n..*n + 1);
-            // One request from the first to the last that is missing.
-            let first = granules.clone().find(lacks);
-            first.map(|first| first..granules.clone().rev().find(lacks).unwrap_or(first) + 1)
-        };
-        if let Some(missing) = missing
-            && let Some(flight) = self.fetch(partial, missing)?
-        {
-            flight.wait(&cx.cancel)?;
+    /// Fetches ahead of one who reads in order, as much as was read so far and at most [`WIDTH`] blocks.
+    fn read_ahead(&self, partial: &Arc<Partial>, range: &Range<u64>) -> Result<()> {
+        let each = partial.block / partial.granule;
+        let run = lock(&partial.blocks).runs.read(range);
+        let window = (run.len / partial.granule).min(WIDTH * each);
+        if window < IN_ORDER.min(each) {
+            return Ok(());
         }
-        partial.bytes(range)
+        let from = range.end.div_ceil(partial.granule).min(partial.count());
+        let until = from.saturating_add(window).min(partial.count());
+        let Some(first) = partial.missing(from..until).first().map(|gap| gap.start) else { return Ok(()) };
+        // Not by the piece: half of what may be ahead at least, or a block.
+        if until - first >= (window / 2).min(each) || until == partial.count() {
+            let mut next = first;
+            while next < until {
+                let to = next.saturating_add(each).min(until);
+                self.fetch(partial, next..to)?;
+                next = to;
+            }
+        }
+        Ok(())
     }
 
-    /// Two readers' strides ahead of one who reads in order. Whether it is one.
-    fn read_ahead(&self, partial: &Arc<Partial>, range: &Range<u64>) -> bool {
-        let in_order = {
-            let mut blocks = lock(&partial.blocks);
-            // Several may read in order at a time: what stands before is there then.
-            let before = (range.start / partial.granule).checked_sub(1);
-            let in_order =
-                blocks.next == range.start || before.is_some_and(|before| blocks.has(before..before + 1));
-            blocks.next = range.end;
-            in_order
-        };
-        if in_order {
-            let from = range.end / partial.block;
-            let count = partial.size.div_ceil(partial.block);
-            for block in from..(from + WIDTH).min(count) {
-                if self.start(partial, block).is_err() {
-                    break;
+    /// Begins to fetch the granules that are neither here nor on their way; gives all that are on their way.
+    fn fetch(&self, partial: &Arc<Partial>, granules: Range<u64>) -> Result<Vec<Arc<Flight>>> {
+        let runtime = runtime::handle()?;
+        // Held until the flights are known, so that no two of them overlap.
+        let blocks = lock(&partial.blocks);
+        if blocks.has(granules.clone()) {
+            return Ok(Vec::new());
+        }
+        let mut found = partial.flights.all();
+        found.retain(|((start, end), _)| *start < granules.end && granules.start < *end);
+        let mut waiting: Vec<Arc<Flight>> = found.iter().map(|(_, flight)| flight.clone()).collect();
+        for gap in blocks.gaps(granules, &found) {
+            match partial.flights.join((gap.start, gap.end)) {
+                Joined::Follow(flight) => waiting.push(flight),
+                Joined::Lead(lead) => {
+                    waiting.push(lead.flight());
+                    let (partial, fetching) = (partial.clone(), self.fetching.clone());
+                    let commit = self.commit.clone();
+                    runtime.spawn(async move {
+                        let result = fetch_granules(&fetching, &commit, &partial, gap).await;
+                        lead.finish(result);
+                    });
                 }
             }
         }
-        in_order
-    }
-
-    /// Begins to fetch a block; none when it is here.
-    fn start(&self, partial: &Arc<Partial>, block: u64) -> Result<Option<Arc<crate::flight::Flight>>> {
-        let each = partial.block / partial.granule;
-        let count = partial.size.div_ceil(partial.granule);
-        self.fetch(partial, block * each..((block + 1) * each).min(count))
-    }
-
-    /// Begins to fetch granules; none when they are here.
-    fn fetch(
-        &self,
-        partial: &Arc<Partial>,
-        granules: Range<u64>,
-    ) -> Result<Option<Arc<crate::flight::Flight>>> {
-        if lock(&partial.blocks).has(granules.clone()) {
-            return Ok(None);
-        }
-        let lead = match partial.flights.join((granules.start, granules.end)) {
-            Joined::Follow(flight) => return Ok(Some(flight)),
-            Joined::Lead(lead) => lead,
-        };
-        let flight = lead.flight();
-        let (partial, fetching, commit) = (partial.clone(), self.fetching.clone(), self.commit.clone());
-        runtime::handle()?.spawn(async move {
-            let result = fetch_granules(&fetching, &commit, &partial, granules).await;
-            lead.finish(result);
-        });
-        Ok(Some(flight))
+        Ok(waiting)
     }
 }
 
@@ -289,6 +269,24 @@ impl Blocks {
         let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let part = self.have.get(at(granules.start)..at(granules.end));
         part.is_some_and(|part| part.iter().all(|have| *have == State::Here))
+    }
+
+    /// The parts of `granules` that nobody fetches yet, in order.
+    fn gaps(&self, granules: Range<u64>, flying: &[((u64, u64), Arc<Flight>)]) -> Vec<Range<u64>> {
+        let mut gaps: Vec<Range<u64>> = Vec::new();
+        for n in granules {
+            let state = usize::try_from(n).ok().and_then(|n| self.have.get(n));
+            let comes = flying.iter().any(|((start, end), _)| (*start..*end).contains(&n));
+            if state != Some(&State::Missing) || comes {
+                continue;
+            }
+            match gaps.last_mut() {
+                // What lies between is here: nothing that flies.
+                Some(gap) if n - gap.end <= MAX_HOLE && self.has(gap.end..n) => gap.end = n + 1,
+                _ => gaps.push(n..n + 1),
+            }
+        }
+        gaps
     }
 
     /// Claims the first run of granules that are missing.
@@ -317,6 +315,20 @@ impl Blocks {
 }
 
 impl Partial {
+    fn count(&self) -> u64 {
+        self.size.div_ceil(self.granule)
+    }
+
+    fn granules(&self, range: &Range<u64>) -> Range<u64> {
+        range.start / self.granule..range.end.div_ceil(self.granule).min(self.count())
+    }
+
+    /// The parts that are neither here nor on their way.
+    fn missing(&self, granules: Range<u64>) -> Vec<Range<u64>> {
+        let blocks = lock(&self.blocks);
+        blocks.gaps(granules, &self.flights.all())
+    }
+
     /// Writes what of `granules` is missing; whether the file is complete by it. What others write at the
     /// same time is waited for.
     fn write(&self, granules: &Range<u64>, bytes: &[u8]) -> Result<bool> {

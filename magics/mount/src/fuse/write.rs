@@ -1,9 +1,8 @@
 //! The requests that change the folder.
 
-use super::open_file::Opened;
-use super::{Errno, FileAttr, FileHandle, Fs, ReplyAttr, ReplyEmpty, ReplyWrite, TTL, errno, lock};
+use super::{Errno, FileAttr, Fs, INodeNo, ReplyAttr, ReplyEmpty, ReplyWrite, TTL, errno};
 use crate::inode::Ino;
-use crate::overlay::{Item, Own};
+use crate::overlay::{Content, Item, Own};
 use dds_core::Error;
 use fuser::TimeOrNow;
 use std::ffi::OsStr;
@@ -37,17 +36,20 @@ fn system(error: rustix::io::Errno) -> Errno {
 }
 
 impl Fs {
-    pub(super) fn write_at(&self, fh: FileHandle, offset: u64, data: &[u8], reply: ReplyWrite) {
-        let Some(open) = self.handle(fh).filter(|open| open.writes) else { return reply.error(Errno::EBADF) };
-        if let Some(own) = open.own() {
-            return match put(own, offset, data) {
-                Ok(()) => reply.written(data.len() as u32),
-                Err(error) => reply.error(error.into()),
-            };
+    pub(super) fn write_at(&self, ino: Ino, offset: u64, data: &[u8], reply: ReplyWrite) {
+        match self.overlay.content(ino) {
+            Ok(Content::Own(own)) => {
+                return match put(&own, offset, data) {
+                    Ok(()) => reply.written(data.len() as u32),
+                    Err(error) => reply.error(error.into()),
+                };
+            }
+            Ok(Content::Base(_)) => {}
+            Err(error) => return reply.error(error.into()),
         }
         let (fs, data) = (self.clone(), data.to_vec());
         self.reader.pool().urgent(move || {
-            let written = fs.own_for(&open, false).and_then(|own| Ok(put(&own, offset, &data)?));
+            let written = fs.own_for(ino, false).and_then(|own| Ok(put(&own, offset, &data)?));
             match written {
                 Ok(()) => reply.written(data.len() as u32),
                 Err(error) => reply.error(error),
@@ -55,7 +57,7 @@ impl Fs {
         });
     }
 
-    pub(super) fn set_attributes(&self, ino: Ino, wanted: Wanted, fh: Option<FileHandle>, reply: ReplyAttr) {
+    pub(super) fn set_attributes(&self, ino: Ino, wanted: Wanted, reply: ReplyAttr) {
         if self.overlay.stage().is_none() {
             return reply.error(Errno::EROFS);
         }
@@ -63,9 +65,8 @@ impl Fs {
         if strange(wanted.owner.0, self.owner.0) || strange(wanted.owner.1, self.owner.1) {
             return reply.error(Errno::EPERM);
         }
-        let open = fh.and_then(|fh| self.handle(fh));
         let fs = self.clone();
-        let work = move || match fs.set(ino, &wanted, open).and_then(|()| fs.attr_of(ino)) {
+        let work = move || match fs.set(ino, &wanted).and_then(|()| fs.attr_of(ino)) {
             Ok(attr) => reply.attr(&TTL, &attr),
             Err(error) => reply.error(error),
         };
@@ -73,10 +74,9 @@ impl Fs {
         self.reader.pool().urgent(work);
     }
 
-    fn set(&self, ino: Ino, wanted: &Wanted, open: Option<Arc<Opened>>) -> Result<(), Errno> {
+    fn set(&self, ino: Ino, wanted: &Wanted) -> Result<(), Errno> {
         if let Some(size) = wanted.size {
-            let open = open.unwrap_or_else(|| Arc::new(Opened::new(ino, None, false)));
-            let own = self.own_for(&open, size == 0)?;
+            let own = self.own_for(ino, size == 0)?;
             own.file.set_len(size)?;
             own.touched();
         }
@@ -96,17 +96,23 @@ impl Fs {
     }
 
     /// The bytes of a file, to be changed. May wait for the network.
-    fn own_for(&self, open: &Opened, empty: bool) -> Result<Arc<Own>, Errno> {
-        if let Some(own) = open.own() {
-            return Ok(own.clone());
-        }
+    fn own_for(&self, ino: Ino, empty: bool) -> Result<Arc<Own>, Errno> {
+        let nameless = self.overlay.nameless(ino).is_some();
         let made = match empty {
-            true => self.overlay.make_empty(open.ino),
-            false => self.overlay.make_own(open.ino),
+            true => self.overlay.make_empty(ino),
+            false => self.overlay.make_own(ino),
         };
-        let own = made.map_err(|error| self.refused(open.ino, &error))?;
-        open.attach(&own);
-        self.attach_all(open.ino, &own);
+        let own = made.map_err(|error| self.refused(ino, &error))?;
+        // Somebody goes on writing what was committed: its name means this number again.
+        if nameless
+            && let Some((parent, name)) = self.overlay.place(ino)
+            && let Some(notifier) = self.notify.get().cloned()
+        {
+            // Not in this thread: the kernel waits for our answer meanwhile.
+            self.reader.pool().urgent(move || {
+                let _ = notifier.inval_entry(INodeNo(parent), OsStr::new(&name));
+            });
+        }
         Ok(own)
     }
 
@@ -118,12 +124,9 @@ impl Fs {
         errno(error)
     }
 
-    pub(super) fn create_file(&self, parent: Ino, name: &OsStr, mode: u32) -> Result<(FileAttr, u64), Errno> {
-        let (node, own) = self.overlay.create(parent, name, mode & RUN != 0).map_err(system)?;
-        let attr = self.attr(&Item::Node(node.clone())).map_err(|e| errno(&e))?;
-        let opened = Arc::new(Opened::new(node.ino, None, true));
-        opened.attach(&own);
-        Ok((attr, self.keep(opened)))
+    pub(super) fn create_file(&self, parent: Ino, name: &OsStr, mode: u32) -> Result<FileAttr, Errno> {
+        let (node, _own) = self.overlay.create(parent, name, mode & RUN != 0).map_err(system)?;
+        self.attr(&Item::Node(node)).map_err(|e| errno(&e))
     }
 
     pub(super) fn make_node(
@@ -147,12 +150,14 @@ impl Fs {
     }
 
     /// On the disk of this machine, with the notes of what it is about.
-    pub(super) fn sync(&self, fh: FileHandle, reply: ReplyEmpty) {
-        let open = lock(&self.files).get(&fh.0).cloned();
+    pub(super) fn sync(&self, ino: Ino, reply: ReplyEmpty) {
         let fs = self.clone();
         self.reader.pool().urgent(move || {
-            let own = open.and_then(|open| open.own().cloned());
-            let done = own.map_or(Ok(()), |own| own.file.sync_all());
+            let done = match fs.overlay.content(ino) {
+                Ok(Content::Own(own)) => own.file.sync_all(),
+                Ok(Content::Base(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
             match done.and_then(|()| fs.overlay.stage().map_or(Ok(()), |stage| stage.sync())) {
                 Ok(()) => reply.ok(),
                 Err(error) => reply.error(error.into()),

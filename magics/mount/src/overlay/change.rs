@@ -37,7 +37,7 @@ impl Overlay {
         self.note(stage, vec![(path.clone(), Some(change.clone()))])
             .inspect_err(|_| stage.remove_file(id))?;
         let node = Arc::new(self.node(self.fresh_ino(), change, None));
-        let own = Arc::new(self.own(id, file, node.seq.clone()));
+        let own = self.own(id, file, node.seq.clone());
         *lock(&node.own) = Arc::downgrade(&own);
         state.insert(&path, node.clone());
         Ok((node, own))
@@ -120,7 +120,7 @@ impl Overlay {
         }
         self.note(stage, batch)?;
         state.take(&from);
-        discard(stage, state.take(&to));
+        self.clear(stage, &mut state, &to);
         if let Some(gone) = gone {
             state.insert(&from, Arc::new(self.node(0, gone, None)));
         }
@@ -170,11 +170,22 @@ impl Overlay {
     fn remove(&self, stage: &Stage, state: &mut State, path: &RepoPath) -> Result<(), Errno> {
         let gone = state.beneath(path, self.base()).is_some().then_some(Change::Removed);
         self.note(stage, vec![(path.clone(), gone.clone())])?;
-        discard(stage, state.take(path));
+        self.clear(stage, state, path);
         if let Some(gone) = gone {
             state.insert(path, Arc::new(self.node(0, gone, None)));
         }
         Ok(())
+    }
+
+    /// Takes what is at a path, and all below it, out of the tree.
+    fn clear(&self, stage: &Stage, state: &mut State, path: &RepoPath) {
+        if let Some(Item::Base(inode)) = state.resolve(path, self.base()) {
+            // Its number stands for the file of the repository again, with or without a name.
+            state.parted.remove(&inode.ino());
+        }
+        for (_, node) in state.take(path) {
+            self.part(state, stage, &node);
+        }
     }
 
     /// What has to be noted for everything that goes along, the named one first.
@@ -250,13 +261,6 @@ impl Overlay {
             Ok(path) if !settings => Ok(path),
             _ => Err(Errno::PERM),
         }
-    }
-}
-
-/// The bytes of nodes that are no longer in the tree.
-fn discard(stage: &Stage, nodes: Vec<(RepoPath, Arc<Node>)>) {
-    for id in nodes.iter().filter_map(|(_, node)| node.change.id()) {
-        stage.remove_file(id);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bringing the bytes of a file of the repository into the stage, before they are changed.
 
-use super::{Item, Overlay, Own, lock};
-use crate::inode::{FileNode, Ino};
+use super::{Content, Item, Overlay, Own, Parted, lock};
+use crate::inode::{FileNode, Ino, Inode};
 use crate::reader::WHOLE_FILE_BYTES;
 use crate::stage::Change;
 use dds_core::{Error, Kind, Result};
@@ -35,9 +35,9 @@ impl Overlay {
     ) -> Result<Arc<Own>> {
         let gate = lock(&self.arriving).entry(ino).or_default().clone();
         let turn = lock(&gate);
-        let outcome = match self.own_of(ino) {
-            Ok(Some(own)) => Ok(own),
-            Ok(None) => self.bring(ino, fill),
+        let outcome = match self.content(ino) {
+            Ok(Content::Own(own)) => Ok(own),
+            Ok(Content::Base(file)) => self.bring(ino, &file, fill),
             Err(e) => Err(self.io(&e)),
         };
         drop(turn);
@@ -48,30 +48,38 @@ impl Overlay {
     fn bring(
         &self,
         ino: Ino,
+        file: &FileNode,
         fill: impl FnOnce(&FileNode, &mut File, &std::path::Path) -> Result<()>,
     ) -> Result<Arc<Own>> {
         let stage = self.stage.as_ref().ok_or_else(|| Error::usage("the mount is read-only"))?;
-        let item = self.item(ino);
-        let file = item.as_ref().and_then(Item::file).ok_or_else(|| {
-            Error::new(Kind::Unreachable, "the revision from which the file was renamed cannot be read")
-        })?;
         let (id, mut out) = stage.new_file().map_err(|e| self.io(&e))?;
         let adopted = fill(file, &mut out, &stage.file_path(id)).and_then(|()| self.adopt(ino, id, out));
         adopted.inspect_err(|_| stage.remove_file(id))
     }
 
     /// From now on the file has these bytes. One that was removed meanwhile has them for those who
-    /// still have it open.
+    /// still have it open; one that was committed is changed again, unless its name is another's now.
     fn adopt(&self, ino: Ino, id: u64, file: File) -> Result<Arc<Own>> {
+        let stage = self.stage.as_ref().ok_or_else(|| Error::usage("the mount is read-only"))?;
         let mut state = self.write();
-        let path = state.path_of(ino, self.base());
+        let committed = match state.parted(ino, &self.base) {
+            Some(Parted::Committed { path, .. }) => Some(path.clone()),
+            _ => None,
+        };
+        let path = committed.clone().or_else(|| state.path_of(ino, self.base()));
         let item = path.as_ref().and_then(|path| state.resolve(path, self.base()));
-        let (Some(path), Some(item), Some(stage)) =
-            (path, item.filter(|item| item.ino() == ino), self.stage.as_ref())
-        else {
+        let fits = |item: &Item| match committed {
+            Some(_) => matches!(item, Item::Base(Inode::File(_))),
+            None => item.ino() == ino,
+        };
+        let (Some(path), Some(item)) = (path, item.filter(fits)) else {
+            if let Some(path) = committed {
+                return Err(Error::not_found(format!("{path} was committed, and then renamed or removed")));
+            }
             let own = self.own(id, file, Arc::default());
-            self.stage.iter().for_each(|stage| stage.remove_file(id));
-            return Ok(Arc::new(own));
+            stage.remove_file(id);
+            state.parted.insert(ino, Parted::Removed { own: Some(own.clone()), base: None });
+            return Ok(own);
         };
         let executable = match &item {
             Item::Node(node) => node.change.executable(),
@@ -80,8 +88,9 @@ impl Overlay {
         let change = Change::File { id, executable };
         stage.note(&vec![(path.clone(), Some(change.clone()))]).map_err(|e| self.io(&e))?;
         let node = Arc::new(self.node(ino, change, None));
-        let own = Arc::new(self.own(id, file, node.seq.clone()));
+        let own = self.own(id, file, node.seq.clone());
         *lock(&node.own) = Arc::downgrade(&own);
+        state.parted.remove(&ino);
         state.insert(&path, node);
         Ok(own)
     }

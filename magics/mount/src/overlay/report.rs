@@ -1,6 +1,6 @@
 //! What is staged, for people and for a commit, and what is left of it afterwards.
 
-use super::{Item, Node, Overlay, State};
+use super::{Item, MAX_COMMITTED, Node, Overlay, Parted, State};
 use crate::inode::{Ino, Inode};
 use crate::stage::{Batch, Change};
 use crate::superblock::Superblock;
@@ -72,10 +72,6 @@ impl Overlay {
     }
 
     fn staged_at(&self, path: &RepoPath, node: &Node) -> Option<Staged> {
-        let seq = node.seq.load(Ordering::SeqCst);
-        if seq == node.committed.load(Ordering::SeqCst) {
-            return None;
-        }
         let there = self.base.at(path).filter(|inode| matches!(inode, Inode::File(_)));
         let (what, size) = match &node.change {
             Change::File { id, .. } => {
@@ -96,7 +92,8 @@ impl Overlay {
     }
 
     /// The repository below has moved. With `until`, because everything that was staged at that time
-    /// is in it now; that is dropped, but for what changed since or is still open for writing.
+    /// is in it now; that is dropped, but for what changed since. Who still has a dropped file open reads
+    /// the repository's bytes, which are the same, and goes on writing where it was.
     ///
     /// Gives the names whose number is no longer valid.
     pub fn settle(&self, until: Option<u64>) -> Vec<(Ino, String)> {
@@ -111,10 +108,6 @@ impl Overlay {
                 Change::Removed => is_in || base.is_none(),
                 // Git keeps no empty folders, but their owner made them for something.
                 Change::Dir { .. } => is_in && base.is_some(),
-                Change::File { .. } if is_in && node.is_written() => {
-                    node.committed.store(seq, Ordering::SeqCst);
-                    false
-                }
                 Change::File { .. } | Change::Moved(_) => is_in,
             };
             if drop {
@@ -123,16 +116,25 @@ impl Overlay {
         }
         let mut stale = Vec::new();
         let mut batch: Batch = Vec::new();
-        for (path, node) in &dropped {
+        for (path, _) in &dropped {
             let parent = path.parent().and_then(|parent| state.resolve(&parent, &self.base));
             stale.extend(parent.map(|parent| (parent.ino(), path.name().to_owned())));
             batch.push((path.clone(), None));
-            if let Some(id) = node.change.id() {
-                stage.remove_file(id);
-            }
         }
         for (path, node) in &dropped {
             state.drop_one(path, node);
+        }
+        for (path, node) in dropped {
+            let Some(id) = node.change.id() else { continue };
+            match self.base.at(&path) {
+                Some(Inode::File(base)) if base.ino == node.ino => {}
+                Some(Inode::File(base)) if state.parted.len() < MAX_COMMITTED => {
+                    state.parted.insert(node.ino, Parted::Committed { path, base });
+                }
+                // Others removed it meanwhile.
+                _ => self.part(&mut state, stage, &node),
+            }
+            self.remove_staged(stage, id);
         }
         self.keep_folders(&mut state);
         // To drop a path drops all below it, so what stays is said again.
@@ -141,25 +143,6 @@ impl Overlay {
             tracing::warn!("the staging area could not be brought up to date: {e}");
         }
         stale
-    }
-
-    /// The last writer of a file is gone. One that was committed meanwhile is the repository's again;
-    /// gives its place then.
-    pub fn written(&self, ino: Ino) -> Option<(Ino, String)> {
-        let stage = self.stage.as_ref()?;
-        let mut state = self.write();
-        let path = state.paths.get(&ino)?.clone();
-        let node = state.get(&path)?.clone();
-        let committed = node.committed.load(Ordering::SeqCst);
-        let done = committed != 0 && committed == node.seq.load(Ordering::SeqCst) && !node.is_written();
-        if !done || state.beneath(&path, &self.base).is_none() {
-            return None;
-        }
-        let parent = state.resolve(&path.parent()?, &self.base)?.ino();
-        stage.note(&vec![(path.clone(), None)]).ok()?;
-        state.drop_one(&path, &node);
-        stage.remove_file(node.change.id()?);
-        Some((parent, path.name().to_owned()))
     }
 
     /// After opening an area: what the repository holds by now, because a commit went through whose
@@ -213,13 +196,6 @@ impl Overlay {
                 }
             }
         }
-    }
-}
-
-impl Node {
-    fn is_written(&self) -> bool {
-        let own = super::lock(&self.own).upgrade();
-        own.is_some_and(|own| own.writers.load(Ordering::SeqCst) > 0)
     }
 }
 
