@@ -30,6 +30,13 @@ class Mount:
     stands: float
     hub: Proxy
     counts: Counts
+    dds: Dds
+
+    def announce(self, names: list[str]):
+        """By a command of another process, as a data loader would."""
+        order = self.folder.with_name(f"{self.folder.name}-order.txt")
+        order.write_text("".join(f"{name}\n" for name in names))
+        self.dds.ok("order", self.folder, order)
 
     def memory_mb(self) -> float:
         return pss_mb([self.process.pid, *descendants(self.process.pid)])
@@ -62,7 +69,7 @@ class Mounts:
         with dds.start("mount", url, folder, "--via", "fuse") as process:
             process.line_with("mounted ")
             stands = time.perf_counter() - begun
-            yield Mount(folder, process, begun, stands, self.hub, self.hub.counts())
+            yield Mount(folder, process, begun, stands, self.hub, self.hub.counts(), dds)
         if not keep:
             shutil.rmtree(cache)
 

@@ -284,3 +284,31 @@ def _descendants(pid: int) -> list[int]:
         for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
             found += [int(child), *_descendants(int(child))]
     return found
+
+
+@pytest.mark.skipif(not can_fuse(), reason="/dev/fuse cannot be opened here")
+@pytest.mark.parametrize("more", [[], ["--read-only"]], ids=["writable", "read-only"])
+def test_another_process_tells_a_mount_the_order_of_an_epoch(start_server, repository, dds, mount, tmp_path, more):
+    files = sorted(path for path in repository.files if path.startswith("clipart/"))[:60]
+    order = [files[n * 7 % len(files)] for n in range(len(files))]
+    assert len(set(order)) == len(files) == 60
+    folder, log = tmp_path / "m", tmp_path / "requests.log"
+    cold = dds.with_env(XDG_CACHE_HOME=str(tmp_path / "cache"))
+    served = start_server(repository, "--access-log", str(log))
+    mount(served.url, folder, "fuse", *more, with_dds=cold)
+
+    def asked() -> list[str]:
+        return [path for path in files if f"/{path} " in log.read_text()]
+
+    epoch = tmp_path / "epoch.txt"
+    epoch.write_text("".join(f"{path}\n" for path in [*order, "not/there"]))
+    told = dds.ok("order", folder, epoch)
+    assert f"{len(files)} files" in told and "1 line names no file" in told
+    assert asked() == []
+    assert (folder / order[0]).read_bytes() == repository.files[order[0]]
+    # The rest is on its way, although nobody reads it.
+    wait_until(lambda: len(asked()) == len(files), "the announced files are fetched")
+    for path in order:
+        assert (folder / path).read_bytes() == repository.files[path]
+    refused = dds.run("order", tmp_path, epoch)
+    assert refused.returncode != 0 and "not in a mounted folder" in refused.stderr

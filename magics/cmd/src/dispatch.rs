@@ -12,6 +12,7 @@ pub fn run(command: &Command, door: Door, engines: &Engines<'_>, cx: &Cx) -> Res
         Command::Mount(r) => mount.mount(r, cx),
         Command::Unmount(r) => mount.unmount(r, cx),
         Command::Mounts(r) => mount.mounts(r, cx),
+        Command::Order(r) => mount.order(r, cx),
         Command::Status(r) => mount.status(r, cx),
         Command::Commit(r) => mount.commit(r, cx),
         Command::Ls(r) => data.ls(r, cx),

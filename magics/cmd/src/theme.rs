@@ -12,8 +12,8 @@ pub const THEMES: &[Theme] = &[
     Theme {
         title: "Data",
         commands: &[
-            "mount", "unmount", "mounts", "ls", "tree", "stat", "cat", "head", "show", "diff", "log",
-            "status", "commit", "upload", "clone", "login", "logout",
+            "mount", "unmount", "mounts", "order", "ls", "tree", "stat", "cat", "head", "show", "diff",
+            "log", "status", "commit", "upload", "clone", "login", "logout",
         ],
     },
     Theme { title: "Images", commands: &["fetch", "verify", "convert"] },
@@ -34,6 +34,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "mount" => &["mount dagshub://team/photos photos", "mount http://127.0.0.1:8787/local/art@main art"],
         "unmount" => &["unmount photos"],
         "mounts" => &["mounts"],
+        "order" => &["order photos epoch.txt", "order photos --clear"],
         "ls" => &["ls photos/birds --long", "ls dagshub://team/photos@v1:birds"],
         "stat" => &["stat photos/birds/001.jpg"],
         "cat" => &["cat photos/README.md"],

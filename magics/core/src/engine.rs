@@ -26,6 +26,7 @@ pub trait MountEngine: Send + Sync {
     fn mount(&self, r: &rq::Mount, cx: &Cx) -> Result<Outcome>;
     fn unmount(&self, r: &rq::Unmount, cx: &Cx) -> Result<Outcome>;
     fn mounts(&self, r: &rq::Mounts, cx: &Cx) -> Result<Outcome>;
+    fn order(&self, r: &rq::Order, cx: &Cx) -> Result<Outcome>;
     fn status(&self, r: &rq::Status, cx: &Cx) -> Result<Outcome>;
     fn commit(&self, r: &rq::Commit, cx: &Cx) -> Result<Outcome>;
 }

@@ -84,6 +84,19 @@ pub struct Unmount {
 #[serde(default, deny_unknown_fields)]
 pub struct Mounts {}
 
+/// Tell a mount in which order its files will be read, so that they are fetched ahead
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Order {
+    /// The mounted folder, or one inside it; of any process of yours
+    pub dir: String,
+    /// A file with one path a line, below that folder or absolute (in a shell also /dev/stdin)
+    pub list: Option<String>,
+    /// Forget the order
+    #[arg(long, conflicts_with = "list")]
+    pub clear: bool,
+}
+
 /// List a folder: local, mounted, or in a repository (URL[@REV][:PATH])
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -9,18 +9,22 @@ use crate::control;
 use crate::fuse::{self, Mounted};
 use crate::mount_point;
 use crate::open::{Opener, Repositories, commit_of};
+use crate::order;
 use crate::overlay::{AtCommit, Overlay};
 use crate::pool::Pool;
 use crate::protocol::{self, Answer, Command, MAX_PATHS, Request, Role, Spec, Tree, Url, What};
 use crate::reader::Reader;
-use crate::stage::area::{self, About};
+use crate::stage::{
+    self,
+    area::{self, About},
+};
 use crate::stats::Counters;
 use crate::superblock::Superblock;
 use dds_core::{Cancel, Config, Cx, Error, Kind, RepoUrl, Result, Source};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -94,6 +98,7 @@ fn run(spec: Spec, opener: Arc<dyn Opener>, loaded: fn(), stdin: BufReader<std::
         Some(Err(error)) => out.say(last, What::Error(error.into())),
         _ => out.say(last, What::Unmounted {}),
     }
+    let _ = std::fs::remove_dir_all(&host.ear);
     host.dismiss_watcher();
     // Without joining the session: a file that somebody keeps open would hold it for ever.
     0
@@ -106,6 +111,8 @@ struct Host {
     /// With credentials.
     url: RepoUrl,
     about: Option<About>,
+    /// The folder of the socket by which other processes ask.
+    ear: PathBuf,
     reader: Reader,
     counters: Arc<Counters>,
     mounted: Mounted,
@@ -164,6 +171,7 @@ impl Host {
             overlay,
             url,
             about,
+            ear: order::ear(&config.runtime_dir, &spec.dir),
             reader,
             counters,
             mounted,
@@ -175,16 +183,20 @@ impl Host {
         })
     }
 
-    /// Answers other processes by the socket of the staging area.
+    /// Answers other processes: by the socket of the staging area, and by one for every mount.
     fn hear(&self, events: mpsc::SyncSender<Event>) {
-        let Some(stage) = self.overlay.stage() else { return };
-        let heard = control::listen(stage.dir(), move |command| {
+        let handle = move |command| {
             let (sender, answer) = mpsc::sync_channel(1);
             let asked = events.send(Event::Asked(command, sender)).ok().and_then(|()| answer.recv().ok());
             asked.unwrap_or_else(|| {
                 What::Error(Error::new(Kind::Unavailable, "the mount process is ending").into())
             })
-        });
+        };
+        let mut heard =
+            stage::private_dir(&self.ear).and_then(|()| control::listen(&self.ear, handle.clone()));
+        if let Some(stage) = self.overlay.stage() {
+            heard = heard.and(control::listen(stage.dir(), handle));
+        }
         if let Err(error) = heard {
             let text = format!("commands of other processes do not reach this mount: {error}");
             self.out.say(0, What::Note(text));
@@ -224,10 +236,7 @@ impl Host {
     fn perform(&mut self, command: Command) -> Result<What> {
         match command {
             Command::Refresh { url } => self.refresh(url),
-            Command::Follow { paths } => {
-                self.reader.follow(&paths);
-                Ok(What::Following {})
-            }
+            Command::Follow { list } => self.follow(&list),
             Command::Stats {} => Ok(What::Stats {
                 stats: self.counters.stats(self.superblock.totals()),
                 streamed: self.counters.streamed.take_changed(MAX_PATHS),
@@ -238,9 +247,17 @@ impl Host {
         }
     }
 
-    /// Another process may ask for what is staged and say that it is committed; the owner is told then.
+    fn follow(&self, list: &Path) -> Result<What> {
+        let paths = order::read(list)?;
+        let files = self.reader.follow(&paths);
+        Ok(What::Following { files, unknown: paths.len() - files })
+    }
+
+    /// Another process may tell an order, ask for what is staged and say that it is committed; the owner is
+    /// told then.
     fn perform_for_other(&mut self, command: Command) -> Result<What> {
         match command {
+            Command::Follow { list } => self.follow(&list),
             Command::Staged {} => self.staged(),
             Command::Settle { commit, branch, until } => {
                 let done = self.settle(&commit, branch, until)?;

@@ -1,5 +1,5 @@
-//! The staging area's own line to its mount process, for commands of another process than the one that
-//! mounted: a socket in the area, which only its owner can enter. Same messages as on the pipes.
+//! A mount process's line for commands of another process than the one that mounted: a socket in a folder
+//! that only its owner can enter, the staging area or one of its own. Same messages as on the pipes.
 
 use crate::protocol::{self, Answer, Command, Request, What};
 use dds_core::{Cx, Error, Kind, Result};
@@ -57,7 +57,12 @@ fn converse(stream: &UnixStream, handle: &dyn Fn(Command) -> What) -> Result<()>
     Ok(())
 }
 
-/// Asks the mount process that holds the area `stage`.
+/// Whether a mount process listens there.
+pub fn is_heard(stage: &Path) -> bool {
+    address(stage).is_ok_and(|(_dir, path)| UnixStream::connect(path).is_ok())
+}
+
+/// Asks the mount process that listens in the folder `stage`.
 ///
 /// Errors: `Unavailable` when there is none; those of the answer; `Interrupted`.
 pub fn ask(stage: &Path, command: Command, cx: &Cx) -> Result<What> {

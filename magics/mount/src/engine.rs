@@ -6,7 +6,7 @@ use crate::fuse;
 use crate::mount_point::{self, Target};
 use crate::open::{Opener, Repositories, commit_of, pinned, same_repository, with_token};
 use crate::process::MountProcess;
-use crate::protocol::{Command, Settings, Spec, Tree};
+use crate::protocol::{Settings, Spec, Tree};
 use crate::reader::Notice;
 use crate::stats::{Stats, Streamed};
 use crate::streams::{self, Streams};
@@ -14,9 +14,7 @@ use crate::table::{Mount, MountTable, Problems, State, Way};
 use dds_core::engine::MountEngine;
 use dds_core::request as rq;
 use dds_core::table::{bytes as size_text, count as count_text};
-use dds_core::{
-    Config, Cx, Error, Kind, Located, Outcome, RepoPath, RepoUrl, Resolver, Result, Secret, Sink, Source,
-};
+use dds_core::{Config, Cx, Error, Kind, Located, Outcome, RepoUrl, Resolver, Result, Secret, Sink, Source};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -68,19 +66,6 @@ impl Mounts {
     /// What went wrong in the mount on `dir` so far.
     pub fn problems(&self, dir: &Path) -> Result<Vec<String>> {
         Ok(self.find(dir)?.problems.list())
-    }
-
-    /// Files of the mount on `dir` will be read in this order; paths are those of the repository.
-    pub fn follow(&self, dir: &Path, paths: &[RepoPath]) -> Result<()> {
-        let mount = self.find(dir)?;
-        match &mount.way {
-            Way::Fuse(process) => {
-                // One message holds what fits a line; a window is far shorter.
-                let paths = paths.iter().take(crate::protocol::MAX_PATHS).cloned().collect();
-                process.ask(Command::Follow { paths }, None).map(drop)
-            }
-            Way::Copy(_) | Way::Stream(_) => Ok(()),
-        }
     }
 
     /// After an upload: whatever follows a branch of this repository moves to its newest commit, open
@@ -380,6 +365,10 @@ impl MountEngine for Mounts {
         }
         let value = json!({"dir": shown, "removed": outcome.removed, "kept": kept, "staged": staged});
         Ok(Outcome::new(summary, value).detail(detail))
+    }
+
+    fn order(&self, r: &rq::Order, cx: &Cx) -> Result<Outcome> {
+        self.announce_order(r, cx)
     }
 
     fn status(&self, r: &rq::Status, cx: &Cx) -> Result<Outcome> {

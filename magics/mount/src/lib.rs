@@ -20,6 +20,7 @@ pub mod fuse;
 pub mod inode;
 pub mod mount_point;
 pub mod open;
+pub mod order;
 pub mod overlay;
 pub mod pool;
 pub mod prefetch;

@@ -187,9 +187,9 @@ pub enum Command {
     Refresh {
         url: Url,
     },
-    /// Files will be read in this order.
+    /// Files will be read in the order of the file `list`, which holds a JSON string on each line.
     Follow {
-        paths: Vec<RepoPath>,
+        list: PathBuf,
     },
     Stats {},
     /// What is staged?
@@ -216,7 +216,11 @@ pub struct Answer {
 pub enum What {
     Mounted(Tree),
     Refreshed(Tree),
-    Following {},
+    Following {
+        /// Of the order that are files here, and that are not.
+        files: usize,
+        unknown: usize,
+    },
     /// `streamed` holds what changed since the last time; `more` follows when it is full.
     Stats {
         stats: Stats,

@@ -7,7 +7,7 @@
 //! closed, so what is known of a reader is kept by inode and bounded. Knows nothing of FUSE.
 
 use crate::block_cache::BlockCache;
-use crate::inode::{FileNode, Ino};
+use crate::inode::{FileNode, Ino, Inode};
 use crate::pool::Pool;
 use crate::prefetch::{Prefetcher, Walk};
 use crate::stats::Counters;
@@ -129,12 +129,19 @@ impl Reader {
         &self.0.pool
     }
 
-    /// From now on files are read in this order. Paths that are not files of the mount are ignored.
-    pub fn follow(&self, paths: &[RepoPath]) {
+    /// From now on files are read in this order. Paths that are not files of the mount are ignored; gives how
+    /// many are.
+    pub fn follow(&self, paths: &[RepoPath]) -> usize {
         let tree = &self.0.superblock;
-        let order = paths.iter().filter_map(|path| tree.at(path)).map(|inode| inode.ino()).collect();
+        let files = paths.iter().filter_map(|path| match tree.at(path)? {
+            Inode::File(file) => Some(file.ino),
+            Inode::Dir(_) => None,
+        });
+        let order: Vec<Ino> = files.collect();
+        let count = order.len();
         self.0.prefetcher.follow(order);
         lock(&self.0.recent).clear();
+        count
     }
 
     /// The tree has moved on.

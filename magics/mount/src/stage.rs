@@ -226,7 +226,7 @@ fn rewritten(dir: &Path, changes: &BTreeMap<RepoPath, Change>) -> Result<File> {
 }
 
 /// A folder for its owner alone.
-fn private_dir(dir: &Path) -> Result<()> {
+pub fn private_dir(dir: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| Error::io(dir, &e))
 }
 

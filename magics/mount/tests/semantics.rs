@@ -79,6 +79,12 @@ fn run(session: &Session, line: &str, way: &str) -> Vec<String> {
             let text = session.status(dir).text().replace(session.root.to_str().unwrap(), "HOME");
             return text.lines().map(str::to_owned).collect();
         }
+        ["order", dir, more @ ..] => {
+            let clear = more == ["--clear"];
+            let list = more.first().filter(|_| !clear).map(|list| (*list).to_owned());
+            let text = session.order(dir, list, clear).replace(session.root.to_str().unwrap(), "HOME");
+            return text.lines().map(str::to_owned).collect();
+        }
         // Stands for an upload, which brings the repository to its next commit.
         ["refresh"] => {
             repo::push(&session.at("art"), "2");

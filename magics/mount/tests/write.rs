@@ -328,6 +328,96 @@ fn others_changes_are_shown_and_never_overwritten() {
     assert_eq!(git(&served.repo, &["show", "mine:mine.txt"]), "more");
 }
 
+/// Makes the kernel ask again.
+fn drop_pages(file: &File) {
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
+
+fn text_of(file: &File) -> String {
+    drop_pages(file);
+    let mut bytes = vec![0; 100];
+    let n = file.read_at(&mut bytes, 0).unwrap();
+    String::from_utf8(bytes[..n].to_vec()).unwrap()
+}
+
+/// The kernel tells neither when a file is opened nor when it is closed.
+#[test]
+fn who_has_a_file_open_keeps_its_bytes_whatever_becomes_of_its_name() {
+    if !fuse_works() {
+        return;
+    }
+    let session = Session::new();
+    let served = serve(&session);
+    mount(&session, &served.server.repo_url(), "data");
+    let dir = session.at("data");
+    let readme = dir.join("README.md");
+    // The repository's bytes, then written ones, of files that are removed or replaced.
+    let plain = File::open(&readme).unwrap();
+    fs::write(dir.join("new.tmp"), "by rename").unwrap();
+    fs::rename(dir.join("new.tmp"), &readme).unwrap();
+    let renamed = File::open(&readme).unwrap();
+    fs::remove_file(&readme).unwrap();
+    fs::write(&readme, "again").unwrap();
+    let mut again = OpenOptions::new().read(true).write(true).open(&readme).unwrap();
+    for _ in 0..2 {
+        assert_eq!(text_of(&plain), "# Art\n");
+        assert_eq!(text_of(&renamed), "by rename");
+        assert_eq!(text_of(&again), "again");
+        assert_eq!(fs::read_to_string(&readme).unwrap(), "again");
+    }
+    // Committed: the same for readers, and a writer goes on where it was.
+    fs::write(dir.join("notes/a.txt"), "changed\n").unwrap();
+    let changed = File::open(dir.join("notes/a.txt")).unwrap();
+    let mut gone = OpenOptions::new().read(true).write(true).open(dir.join("notes/a.txt")).unwrap();
+    commit(&session, rq::Commit::default()).unwrap();
+    assert_eq!(session.status("data").summary, "nothing is staged");
+    for (file, text) in
+        [(&plain, "# Art\n"), (&renamed, "by rename"), (&again, "again"), (&changed, "changed\n")]
+    {
+        assert_eq!(text_of(file), text);
+    }
+    again.seek(SeekFrom::End(0)).unwrap();
+    again.write_all(b" and again").unwrap();
+    assert_eq!(text_of(&again), "again and again");
+    assert_eq!(fs::read_to_string(&readme).unwrap(), "again and again");
+    assert_eq!(changes(&session.status("data")), pairs(&[("changed", "README.md")]));
+    // Nothing is lost without a word: its name is gone, so the write fails.
+    fs::remove_file(dir.join("notes/a.txt")).unwrap();
+    assert!(gone.write_all(b"x").is_err());
+    assert_eq!(text_of(&changed), "changed\n");
+    commit(&session, rq::Commit::default()).unwrap();
+    assert_eq!(fs::read_to_string(served.repo.join("README.md")).unwrap(), "again and again");
+    assert!(!served.repo.join("notes/a.txt").exists());
+}
+
+#[test]
+fn the_room_of_a_removed_file_is_free_once_nobody_has_it_open() {
+    if !fuse_works() {
+        return;
+    }
+    let session = Session::new();
+    session.mount(&session.repo("plain"), "data", "fuse").unwrap();
+    let (dir, stage) = (session.at("data"), session.at("data-home/staged"));
+    for n in 0..200 {
+        fs::write(dir.join(format!("{n}")), vec![7; 10_000]).unwrap();
+    }
+    let held = File::open(dir.join("0")).unwrap();
+    for n in 0..200 {
+        fs::remove_file(dir.join(format!("{n}"))).unwrap();
+    }
+    assert_eq!(text_of(&held).len(), 100);
+    let open = || {
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let fds = pids.filter_map(|pid| fs::read_dir(pid.path().join("fd")).ok()).flatten().flatten();
+        fds.filter_map(|fd| fs::read_link(fd.path()).ok())
+            .filter(|to| to.to_string_lossy().ends_with(" (deleted)") && to.starts_with(&stage))
+            .count()
+    };
+    soon("the others are closed", || open() == 1);
+    drop(held);
+    soon("the last one is closed", || open() == 0);
+}
+
 #[test]
 fn a_commit_goes_on_top_of_others_files() {
     if !fuse_works() {

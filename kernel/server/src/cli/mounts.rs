@@ -40,6 +40,10 @@ impl MountEngine for ShellMounts {
         Ok(Outcome::new(summary, json!({"dir": dir, "kept": [], "staged": staged})))
     }
 
+    fn order(&self, r: &rq::Order, cx: &Cx) -> Result<Outcome> {
+        self.0.order(r, cx)
+    }
+
     fn status(&self, r: &rq::Status, cx: &Cx) -> Result<Outcome> {
         self.0.status(r, cx)
     }

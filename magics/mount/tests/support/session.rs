@@ -77,6 +77,10 @@ impl Session {
         self.mounts.status(&rq::Status { dir: dir.into() }, &self.cx).unwrap()
     }
 
+    pub fn order(&self, dir: &str, list: Option<String>, clear: bool) -> String {
+        self.mounts.order(&rq::Order { dir: dir.into(), list, clear }, &self.cx).unwrap().summary
+    }
+
     pub fn unmount(&self, dir: &str) -> Result<Outcome, Error> {
         self.mounts.unmount(&rq::Unmount { dir: dir.into() }, &self.cx)
     }
