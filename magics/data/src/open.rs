@@ -9,6 +9,7 @@ mod history;
 mod hub;
 mod local;
 mod prefetch;
+mod prefix;
 pub(crate) mod upstream;
 
 use crate::account;
@@ -215,6 +216,13 @@ impl Source for Repo {
         match &self.inner {
             Inner::Hub(hub) => hub.read_range(path, range, cx),
             Inner::Local(local) => local.read_range(path, range, cx),
+        }
+    }
+
+    fn verifies(&self, path: &RepoPath) -> bool {
+        match &self.inner {
+            Inner::Hub(hub) => hub.verifies(path),
+            Inner::Local(local) => local.verifies(path),
         }
     }
 

@@ -6,6 +6,7 @@
 //! blob store, or the granules are thrown away and the reader is told.
 
 use super::fetching::{Fetching, cut, verify};
+use super::prefix::Prefix;
 use crate::flight::{Flight, Flights, Joined, lock};
 use crate::runs::Runs;
 use crate::runtime;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Blocks fetched at the same time for one reader. A block is the most that one request asks for.
 const WIDTH: u64 = 8;
@@ -30,6 +32,8 @@ const IN_ORDER: u64 = 16;
 const MAX_HOLE: u64 = 4;
 /// Files under way at the same time; the one touched longest ago is given up for a further one.
 const MAX_OPEN: usize = 16;
+/// How often one who waits for the verification looks at its interrupt flag.
+const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// The largest file that is believed; no file system in use takes larger ones everywhere.
 const MAX_FILE_BYTES: u64 = 16 << 40;
 
@@ -49,8 +53,10 @@ struct Partial {
     granule: u64,
     file: tempfile::NamedTempFile,
     blocks: Mutex<Blocks>,
-    /// Somebody has written what was claimed, or could not.
+    /// Somebody has written what was claimed, or could not; or the whole was verified.
     written: Condvar,
+    /// Hashed as it comes.
+    prefix: Prefix,
     /// By the range of granules; they do not overlap.
     flights: Arc<Flights<(u64, u64)>>,
     touched: AtomicU64,
@@ -111,6 +117,11 @@ impl BigFiles {
         self.fill(&partial, range, cx)
     }
 
+    /// Whether the file is on its way, and its last bytes are given out only once all of it is verified.
+    pub fn verifies(&self, path: &RepoPath) -> bool {
+        lock(&self.open).get(path).is_some_and(|partial| partial.entry.digest.is_some())
+    }
+
     fn on_disk(&self, entry: &Entry) -> Result<Option<Vec<u8>>> {
         let Some(digest) = &entry.digest else { return Ok(None) };
         match self.fetching.cache.read(digest, Layout::V3) {
@@ -156,6 +167,7 @@ impl BigFiles {
                 verdict: None,
             }),
             written: Condvar::new(),
+            prefix: Prefix::default(),
             flights: Arc::default(),
             touched: AtomicU64::new(now),
         });
@@ -209,7 +221,7 @@ impl BigFiles {
                 cx.bytes(partial.entry.path.name(), next * partial.granule, Some(partial.size));
             }
         }
-        partial.bytes(range)
+        partial.bytes(range, cx)
     }
 
     /// Fetches ahead of one who reads in order, as much as was read so far and at most [`WIDTH`] blocks.
@@ -255,7 +267,12 @@ impl BigFiles {
                     let commit = self.commit.clone();
                     runtime.spawn(async move {
                         let result = fetch_granules(&fetching, &commit, &partial, gap).await;
+                        let came = result.is_ok();
                         lead.finish(result);
+                        if came {
+                            // Nobody waits for it.
+                            drop(tokio::task::spawn_blocking(move || partial.hash_on()));
+                        }
                     });
                 }
             }
@@ -356,11 +373,48 @@ impl Partial {
         }
     }
 
-    /// Bytes whose granules are here.
-    fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        if let Some(Err(e)) = lock(&self.blocks).verdict.clone() {
+    /// Takes the digest of what is here from the start.
+    fn hash_on(&self) {
+        if !matches!(self.entry.digest, Some(Digest::Md5(_))) {
+            return;
+        }
+        let here = |next: u64| {
+            let blocks = lock(&self.blocks);
+            // What is left at the end is the verification's.
+            if blocks.missing == 0 {
+                return next;
+            }
+            let from = usize::try_from(next / self.granule).unwrap_or(usize::MAX);
+            let run = blocks.have.iter().skip(from).take_while(|have| **have == State::Here).count();
+            (next + run as u64 * self.granule).min(self.size)
+        };
+        if let Err(e) = self.prefix.advance(self.file.as_file(), here) {
+            tracing::debug!("{}: hashed later: {e}", self.entry.path);
+        }
+    }
+
+    /// The digest of the complete file, of the kind of `like`.
+    fn digest(&self, like: &Digest) -> Result<Digest> {
+        match like {
+            Digest::Md5(_) => {
+                let found = self.prefix.finish(self.file.as_file(), self.size);
+                Ok(Digest::Md5(found.map_err(|e| Error::io(self.file.path(), &e))?))
+            }
+            _ => crate::store::digest_of_file(self.file.path(), like).map(|(found, _)| found),
+        }
+    }
+
+    /// Bytes whose granules are here; the last ones of the file when all of it is verified.
+    fn bytes(&self, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        let mut blocks = lock(&self.blocks);
+        while range.end == self.size && blocks.missing == 0 && blocks.verdict.is_none() {
+            cx.cancel.check()?;
+            blocks = self.written.wait_timeout(blocks, CANCEL_POLL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if let Some(Err(e)) = blocks.verdict.clone() {
             return Err(e);
         }
+        drop(blocks);
         let len = usize::try_from(range.end - range.start).map_err(|e| Error::internal(e.to_string()))?;
         let mut bytes = vec![0; len];
         let read = self.file.as_file().read_exact_at(&mut bytes, range.start);
@@ -396,6 +450,7 @@ async fn fetch_granules(
         if partial.write(&granules, &bytes)? {
             let verdict = settle(&partial, &fetching);
             lock(&partial.blocks).verdict = Some(verdict.clone());
+            partial.written.notify_all();
             verdict?;
         }
         Ok(Bytes::new())
@@ -406,8 +461,8 @@ async fn fetch_granules(
 /// Verifies the complete file and gives it to the blob store.
 fn settle(partial: &Partial, fetching: &Fetching) -> Result<()> {
     let Some(digest) = &partial.entry.digest else { return Ok(()) };
-    let (found, len) = crate::store::digest_of_file(partial.file.path(), digest)?;
-    if found == *digest {
+    let len = partial.size;
+    if partial.digest(digest)? == *digest {
         keep(partial, fetching, *digest);
         return Ok(());
     }

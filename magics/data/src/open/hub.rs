@@ -164,6 +164,10 @@ impl Hub {
         pinned.prefetcher.read(&entry, cx).map(Vec::from)
     }
 
+    pub fn verifies(&self, path: &RepoPath) -> bool {
+        self.pinned().big.verifies(path)
+    }
+
     pub fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         let pinned = self.pinned();
         let entry = self.file(&pinned, path, cx)?;

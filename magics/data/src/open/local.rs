@@ -239,6 +239,10 @@ impl Local {
         pinned.big.read_all(&entry, cx)
     }
 
+    pub fn verifies(&self, path: &RepoPath) -> bool {
+        self.pinned().big.verifies(path)
+    }
+
     pub fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
         let pinned = self.pinned();
         let node = file(&pinned.snapshot, path)?;
