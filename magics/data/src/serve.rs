@@ -12,6 +12,7 @@
 pub mod access;
 mod auth;
 mod connection;
+mod creation;
 mod git_http;
 mod listing;
 mod prepared;
@@ -298,7 +299,13 @@ async fn respond(site: Arc<Site>, request: Request<Body>) -> Result<Response<Bod
     let At { repository, route } = Route::of(request.uri().path())?;
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let Some((owner, name)) = repository else {
-        return if reading { listing::of_server(&route) } else { Err(not_allowed()) };
+        return match route {
+            Route::Create(owner) if request.method() == Method::POST => {
+                creation::post(site, owner, request).await
+            }
+            route if reading => listing::of_server(&route),
+            _ => Err(not_allowed()),
+        };
     };
     let shared = match site.opened(&owner, &name) {
         Some(shared) => shared,
