@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from conftest import Served
+from repositories import copy_repository, git
 
 TOKEN = "e2e-token-91c2"
 
@@ -130,3 +131,31 @@ def test_our_own_client_sees_the_real_clients_upload(guarded, env, dds, tmp_path
         "cat", f"{guarded.url}:inbox/shared.txt"
     )
     assert out.strip() == "from the other client"
+
+
+def test_a_repository_that_is_created_takes_the_first_upload(dds, template_repository, env, tmp_path):
+    copied = copy_repository(template_repository, tmp_path / "class" / "ana" / "art")
+    (tmp_path / "first.bin").write_bytes(bytes(range(256)) * 40)
+    code = f"""
+from dagshub.upload import create_repo
+for made in (create_repo("fresh", host=HOST), create_repo("team", org_name="ana", host=HOST)):
+    made.upload({str(tmp_path / "first.bin")!r}, commit_message="First", directory_path="in", versioning="dvc")
+    print("made:", made.owner, made.name)
+for name in ("fresh", "FRESH", "../up", ".hidden"):
+    try:
+        create_repo(name, host=HOST)
+        print("let in")
+    except RuntimeError:
+        print("refused:", name)
+"""
+    with dds.start("serve", tmp_path / "class", "--port", "0", "--token", TOKEN) as process:
+        host = process.line_with("serving ")
+        served = Served(process, host, "ana/art", copied)
+        told = [line for line in python(served, env, code).splitlines() if line.startswith(("made", "refused", "let"))]
+        refused = [f"refused: {name}" for name in ("fresh", "FRESH", "../up", ".hidden")]
+        assert told == ["made: local fresh", "made: ana team", *refused]
+        ours = dds.with_env(DAGSHUB_CLIENT_HOST=host, DAGSHUB_USER_TOKEN=TOKEN)
+        for name in ("local/fresh", "ana/team"):
+            assert "first.bin" in ours.ok("ls", f"{host}/{name}:in")
+            assert ours.ok("stat", f"{host}/{name}:in/first.bin")
+            assert git(tmp_path / "class" / name, "log", "--format=%s", "main", env=env) == "First"

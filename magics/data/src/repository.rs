@@ -15,8 +15,10 @@ use revisions::Revisions;
 use snapshot::Building;
 
 pub use change::{Choice, MAX_SUMMARY_CHARS, NewFile, Upload, Uploaded, author, upload};
+pub use revisions::Watch;
 pub use snapshot::{Bring, Node, Snapshot};
-pub use stores::{Keeper, Origin, Outside, Stores, Wanted};
+pub use stamp::Stamp;
+pub use stores::{Keeper, Large, Origin, Outside, Stores, Wanted};
 
 use crate::contain::Root;
 use crate::dvc::{DvcConfig, Level};
@@ -193,6 +195,11 @@ impl Repository {
     /// What [`Repository::resolve`] said a moment ago, when that still holds. Waits for nobody.
     pub fn resolved(&self, rev: &str) -> Option<Revision> {
         self.revisions.get(rev)
+    }
+
+    /// The same, to be asked again without the name.
+    pub fn watch(&self, rev: &str) -> Option<Arc<Watch>> {
+        self.revisions.watch(rev)
     }
 
     /// The revision, and whether the name says it by itself.

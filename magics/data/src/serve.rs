@@ -11,8 +11,11 @@
 
 pub mod access;
 mod auth;
+mod connection;
+mod creation;
 mod git_http;
 mod listing;
+mod prepared;
 mod raw;
 mod route;
 mod site;
@@ -25,10 +28,11 @@ use access::{AccessLog, Asked};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use dds_core::{Cx, Error, Kind, Result, Secret};
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
+use prepared::Prepared;
 use route::{At, Route};
 use site::Site;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,7 +49,7 @@ use workers::Workers;
 pub const MAX_CONNECTIONS: usize = 1024;
 /// One upload with all its files.
 pub const MAX_UPLOAD_BYTES: usize = 8 << 30;
-/// All headers of one request.
+/// All headers of one request that are read by hyper.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Listings below this are sent as they are.
 const GZIP_FROM_BYTES: u16 = 1024;
@@ -177,7 +181,8 @@ pub async fn serve(dir: &Path, options: ServeOptions) -> Result<Server> {
     let (names, single) = (site.names(), site.is_single());
     let (stop, stopped) = watch::channel(false);
     let site = Arc::new(site);
-    let service = Service { app: app(site.clone()), site, home: tokio::runtime::Handle::current() };
+    let home = tokio::runtime::Handle::current();
+    let service = Service { app: app(site.clone()), site, prepared: Prepared::default(), home };
     let workers = Workers::start(&Arc::new(service), &stopped)?;
     let done = tokio::spawn(workers.accept(listener, stopped));
     Ok(Server { addr, names, single, stop, done: Some(done) })
@@ -211,6 +216,7 @@ impl Predicate for Listings {
 struct Service {
     site: Arc<Site>,
     app: Router,
+    prepared: Prepared,
     /// Where everything is done that may take a while.
     home: tokio::runtime::Handle,
 }
@@ -241,7 +247,7 @@ fn at_hand(site: &Site, request: &Request<Incoming>) -> Option<Response<Body>> {
         return None;
     }
     let asked = site.common.access_log.as_ref().map(|_| Asked::of(request));
-    check(&site.common, request).ok()?;
+    check(&site.common, request.headers()).ok()?;
     let At { repository: Some((owner, name)), route: Route::Raw(rest) } =
         Route::of(request.uri().path()).ok()?
     else {
@@ -263,11 +269,16 @@ async fn answer(site: Arc<Site>, request: Request<Body>) -> Response<Body> {
     finish(&common, response, asked, head)
 }
 
-/// What is the same for all answers.
-fn finish(common: &Common, mut response: Response<Body>, asked: Option<Asked>, head: bool) -> Response<Body> {
+/// So that no answer is taken for a page or a program.
+fn guard(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+}
+
+/// What is the same for all answers.
+fn finish(common: &Common, mut response: Response<Body>, asked: Option<Asked>, head: bool) -> Response<Body> {
+    guard(&mut response);
     if let (Some(log), Some(asked)) = (&common.access_log, asked) {
         log.tell(&asked, &response);
     }
@@ -278,17 +289,23 @@ fn finish(common: &Common, mut response: Response<Body>, asked: Option<Asked>, h
 }
 
 /// Who may ask for anything at all.
-fn check<B>(common: &Common, request: &Request<B>) -> Result<()> {
-    auth::check_host(common, request.headers())?;
-    auth::check_token(common.token.as_ref(), request.headers())
+fn check(common: &Common, headers: &HeaderMap) -> Result<()> {
+    auth::check_host(common, auth::text(headers, header::HOST))?;
+    auth::check_token(common.token.as_ref(), auth::text(headers, header::AUTHORIZATION).unwrap_or(""))
 }
 
 async fn respond(site: Arc<Site>, request: Request<Body>) -> Result<Response<Body>> {
-    check(&site.common, &request)?;
+    check(&site.common, request.headers())?;
     let At { repository, route } = Route::of(request.uri().path())?;
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let Some((owner, name)) = repository else {
-        return if reading { listing::of_server(&route) } else { Err(not_allowed()) };
+        return match route {
+            Route::Create(owner) if request.method() == Method::POST => {
+                creation::post(site, owner, request).await
+            }
+            route if reading => listing::of_server(&route),
+            _ => Err(not_allowed()),
+        };
     };
     let shared = match site.opened(&owner, &name) {
         Some(shared) => shared,

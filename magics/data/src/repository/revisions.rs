@@ -6,19 +6,60 @@
 use super::Revision;
 use super::stamp::Stamp;
 use crate::flight::lock;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, statat};
 use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Names that are kept; at this bound all are forgotten.
 pub const MAX_KEPT: usize = 256;
-/// For file systems whose metadata say less than they should.
+/// For file systems whose metadata say less than they should, and for a repository that is moved away as a
+/// whole and another put into its place.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// What the files that decide about a name looked like: its branch, its tag, the packed references.
+/// What the files that decide about a name looked like.
+#[derive(Clone, Debug)]
+pub struct Deciding {
+    /// The folder with `refs`, as it was found then: a look from here is a short one.
+    common: Arc<OwnedFd>,
+    looks: Looks,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deciding([Option<Stamp>; 3]);
+enum Looks {
+    /// The branch has a file of its own, before which nothing else counts.
+    Loose(Stamp),
+    /// Its branch, its tag, the packed references.
+    All([Option<Stamp>; 3]),
+}
+
+impl Looks {
+    fn of(common: &OwnedFd, [branch, tag, packed]: &[CString; 3]) -> Self {
+        let look = |name: &CString| statat(common, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let stamp = |name| look(name).map(|found| Stamp::of_stat(&found));
+        let branch = look(branch);
+        let is_file = |found: &Stat| FileType::from_raw_mode(found.st_mode).is_file();
+        match branch.as_ref().filter(|found| is_file(found)) {
+            Some(file) => Self::Loose(Stamp::of_stat(file)),
+            None => Self::All([branch.as_ref().map(Stamp::of_stat), stamp(tag), stamp(packed)]),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        match self {
+            Self::Loose(stamp) => stamp.is_settled(),
+            Self::All(stamps) => stamps.iter().flatten().all(Stamp::is_settled),
+        }
+    }
+
+    /// Whether the files that were looked at are those that decided.
+    fn explain(&self, revision: &Revision) -> bool {
+        matches!(self, Self::All(_)) || revision.branch.is_some()
+    }
+}
 
 #[derive(Debug)]
 struct Known {
@@ -27,11 +68,49 @@ struct Known {
     since: Instant,
 }
 
+/// A name that was resolved, and may be asked again and again whether it still stands for the same.
+#[derive(Debug)]
+pub struct Watch {
+    /// Those of [`Looks::All`].
+    files: [CString; 3],
+    known: Mutex<Known>,
+}
+
+impl Watch {
+    /// What the name was resolved to, when nothing has changed since.
+    pub fn revision(&self) -> Option<Revision> {
+        let (deciding, revision) = {
+            let known = lock(&self.known);
+            (known.fresh()?, known.revision.clone())
+        };
+        self.is_so(&deciding).then_some(revision)
+    }
+
+    /// Whether that is `commit`.
+    pub fn is(&self, commit: git2::Oid) -> bool {
+        let deciding = {
+            let known = lock(&self.known);
+            known.fresh().filter(|_| known.revision.commit == commit)
+        };
+        deciding.is_some_and(|deciding| self.is_so(&deciding))
+    }
+
+    fn is_so(&self, deciding: &Deciding) -> bool {
+        Looks::of(&deciding.common, &self.files) == deciding.looks
+    }
+}
+
+impl Known {
+    fn fresh(&self) -> Option<Deciding> {
+        (self.since.elapsed() < MAX_AGE).then(|| self.deciding.clone())
+    }
+}
+
 #[derive(Debug)]
 pub struct Revisions {
     /// The folder with `refs`, which all worktrees share.
     common: PathBuf,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, Arc<Watch>>>,
 }
 
 impl Revisions {
@@ -39,14 +118,13 @@ impl Revisions {
         Self { common: common.to_owned(), known: Mutex::default() }
     }
 
+    pub fn watch(&self, rev: &str) -> Option<Arc<Watch>> {
+        lock(&self.known).get(rev).cloned()
+    }
+
     /// What `rev` was resolved to, when nothing has changed since.
     pub fn get(&self, rev: &str) -> Option<Revision> {
-        let (deciding, revision) = {
-            let known = lock(&self.known);
-            let kept = known.get(rev).filter(|k| k.since.elapsed() < MAX_AGE)?;
-            (kept.deciding, kept.revision.clone())
-        };
-        (self.deciding(rev) == deciding).then_some(revision)
+        self.watch(rev)?.revision()
     }
 
     /// To be asked before resolving; none where the answer must not be kept.
@@ -54,25 +132,40 @@ impl Revisions {
         if !git2::Reference::is_valid_name(&format!("refs/heads/{rev}")) {
             return None;
         }
-        let deciding = self.deciding(rev);
-        deciding.0.iter().flatten().all(Stamp::is_settled).then_some(deciding)
+        self.look(rev).filter(|deciding| deciding.looks.is_settled())
+    }
+
+    fn look(&self, rev: &str) -> Option<Deciding> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let common = rustix::fs::open(&self.common, flags, Mode::empty()).ok()?;
+        let looks = Looks::of(&common, &files(rev)?);
+        Some(Deciding { common: Arc::new(common), looks })
     }
 
     /// Keeps an answer that was found after `deciding` had been looked at.
     pub fn keep(&self, rev: &str, deciding: Deciding, revision: &Revision) {
+        let Some(files) = files(rev).filter(|_| deciding.looks.explain(revision)) else { return };
+        let now = Known { deciding, revision: revision.clone(), since: Instant::now() };
         let mut known = lock(&self.known);
-        if known.len() >= MAX_KEPT && !known.contains_key(rev) {
+        if let Some(watch) = known.get(rev) {
+            *lock(&watch.known) = now;
+            return;
+        }
+        if known.len() >= MAX_KEPT {
             known.clear();
         }
-        let since = Instant::now();
-        known.insert(rev.to_owned(), Known { deciding, revision: revision.clone(), since });
+        known.insert(rev.to_owned(), Arc::new(Watch { files, known: Mutex::new(now) }));
     }
+}
 
-    fn deciding(&self, rev: &str) -> Deciding {
-        let stamp = |at: PathBuf| std::fs::symlink_metadata(at).ok().map(|m| Stamp::of(&m));
-        let named = |kind: &str| stamp(self.common.join(format!("refs/{kind}/{rev}")));
-        Deciding([named("heads"), named("tags"), stamp(self.common.join("packed-refs"))])
-    }
+/// What decides about a name, below the folder with `refs`.
+fn files(rev: &str) -> Option<[CString; 3]> {
+    let name = |text: String| CString::new(text).ok();
+    Some([
+        name(format!("refs/heads/{rev}"))?,
+        name(format!("refs/tags/{rev}"))?,
+        name("packed-refs".to_owned())?,
+    ])
 }
 
 #[cfg(test)]
@@ -84,22 +177,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir_all(at("refs/heads")).unwrap();
+        std::fs::create_dir_all(at("refs/tags")).unwrap();
         let revisions = Revisions::new(dir.path());
-        let revision = Revision { commit: git2::Oid::ZERO_SHA1, branch: None };
-        for file in ["refs/heads/x", "packed-refs"] {
-            let deciding = revisions.before("x").unwrap_or(revisions.deciding("x"));
-            revisions.keep("x", deciding, &revision);
-            assert_eq!(revisions.get("x"), Some(revision.clone()));
-            std::fs::write(at(file), b"other").unwrap();
-            assert_eq!(revisions.get("x"), None, "{file}");
+        let looked = || revisions.look("x").unwrap();
+        let branch = Revision { commit: git2::Oid::ZERO_SHA1, branch: Some("x".into()) };
+        for file in ["packed-refs", "refs/tags/x", "refs/heads/x", "refs/heads/x"] {
+            revisions.keep("x", looked(), &branch);
+            let watch = revisions.watch("x").unwrap();
+            assert!(revisions.get("x").as_ref() == Some(&branch) && watch.is(branch.commit));
+            assert!(!watch.is(git2::Oid::from_str(&"1".repeat(40)).unwrap()));
+            std::fs::write(at(file), file.repeat(1 + at(file).exists() as usize)).unwrap();
+            assert!(revisions.get("x").is_none() && !watch.is(branch.commit), "{file}");
         }
-        let nothing = revisions.deciding("none");
+        // A branch with a file of its own hides the others, and what it does not explain is not kept.
+        revisions.keep("x", looked(), &branch);
+        std::fs::write(at("packed-refs"), b"other").unwrap();
+        assert_eq!(revisions.get("x"), Some(branch.clone()));
+        std::fs::write(at("refs/heads/x"), b"broken").unwrap();
+        revisions.keep("x", looked(), &Revision { branch: None, ..branch.clone() });
+        assert_eq!(revisions.get("x"), None);
+        let nothing = revisions.look("none").unwrap();
         for n in 0..MAX_KEPT {
-            revisions.keep(&format!("n{n}"), nothing, &revision);
+            revisions.keep(&format!("n{n}"), nothing.clone(), &branch);
         }
         assert!(lock(&revisions.known).len() <= MAX_KEPT);
         for bad in ["..", "../x", "a/../../x", "", "x.lock", "a b"] {
-            assert_eq!(revisions.before(bad), None, "{bad}");
+            assert!(revisions.before(bad).is_none(), "{bad}");
         }
     }
 }

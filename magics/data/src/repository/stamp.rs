@@ -1,6 +1,7 @@
 //! Whether a file is the one that was looked at before, as far as its metadata tell.
 
-use std::fs::Metadata;
+use rustix::fs::Stat;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,19 @@ impl Stamp {
         Self { device: meta.dev(), inode: meta.ino(), len: meta.len(), changed }
     }
 
+    /// The same of what the kernel says itself: the numbers of devices are put together alike.
+    pub fn of_stat(found: &Stat) -> Self {
+        #[allow(clippy::useless_conversion, reason = "the widths differ between machines")]
+        let changed = (i64::from(found.st_ctime), i64::try_from(found.st_ctime_nsec).unwrap_or_default());
+        let len = u64::try_from(found.st_size).unwrap_or_default();
+        Self { device: found.st_dev, inode: found.st_ino, len, changed }
+    }
+
+    /// Of an open file. Errors: of `fstat`.
+    pub fn of_file(file: &File) -> std::io::Result<Self> {
+        Ok(Self::of_stat(&rustix::fs::fstat(file)?))
+    }
+
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -40,6 +54,15 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ways_to_ask_say_the_same() {
+        for file in
+            [tempfile::tempfile().unwrap(), File::open("/").unwrap(), File::open("/proc/self/stat").unwrap()]
+        {
+            assert_eq!(Stamp::of(&file.metadata().unwrap()), Stamp::of_file(&file).unwrap());
+        }
+    }
 
     #[test]
     fn what_changed_just_now_or_later_is_not_settled() {

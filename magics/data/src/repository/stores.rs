@@ -1,14 +1,18 @@
 //! Where a repository's DVC objects are: its cache, our cache, its local remotes, and remotes elsewhere.
 
+mod large;
+mod verdicts;
+
+pub use large::Large;
+
 use super::stamp::Stamp;
 use crate::dvc::{DvcConfig, RemoteConfig, Versions};
-use crate::flight::lock;
 use crate::hash;
 use crate::remote::{self, Key, Remote};
 use crate::store::{BlobStore, Layout, digest_of_file};
 use bytes::Bytes;
 use dds_core::{Config, Digest, Error, Kind, RepoPath, Result};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -16,13 +20,11 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
+use verdicts::{Candidate, Verdict, Verdicts};
 
 /// How often a file is verified that changes meanwhile.
 const MAX_LOOKS: usize = 3;
-/// Files that were verified as a whole and are not again until they change; at this bound all are
-/// forgotten.
-const MAX_VERIFIED: usize = 65_536;
 
 /// What lies outside a repository and may be used to read it.
 #[derive(Clone)]
@@ -53,7 +55,8 @@ pub struct Stores {
     default_remote: Option<String>,
     /// Remotes that are not opened: name and scheme.
     foreign: Vec<(String, String)>,
-    verified: Mutex<HashSet<(Digest, Layout, Stamp)>>,
+    verdicts: Verdicts,
+    behind: large::Behind,
 }
 
 struct Far {
@@ -150,7 +153,8 @@ impl Stores {
             far,
             default_remote: config.default_remote.clone(),
             foreign,
-            verified: Mutex::default(),
+            verdicts: Verdicts::default(),
+            behind: large::Behind::default(),
         }
     }
 
@@ -213,8 +217,7 @@ impl Stores {
         remote: Option<&str>,
     ) -> Result<Vec<u8>> {
         let mut damaged = None;
-        let shared = self.shared.iter().map(|s| (s, Layout::V3));
-        for (store, layout) in self.all(remote).map(|(_, s)| (s, layout)).chain(shared) {
+        for (store, layout) in self.places(remote, layout) {
             match self.read_in(store, digest, layout) {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => {}
@@ -261,8 +264,7 @@ impl Stores {
         remote: Option<&str>,
         max: u64,
     ) -> Option<Vec<u8>> {
-        let shared = self.shared.iter().map(|s| (s, Layout::V3));
-        for (store, layout) in self.all(remote).map(|(_, s)| (s, layout)).chain(shared) {
+        for (store, layout) in self.places(remote, layout) {
             let (file, stamp) = match open_object(&store.path(digest, layout)) {
                 Ok(found) => found,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
@@ -277,6 +279,29 @@ impl Stores {
         None
     }
 
+    /// Where an object of at most `max` bytes lies that was verified before, and its stamp then: while it
+    /// has that, its bytes are good.
+    pub fn verified_place(
+        &self,
+        digest: &Digest,
+        layout: Layout,
+        remote: Option<&str>,
+        max: u64,
+    ) -> Option<(PathBuf, Stamp)> {
+        for (store, layout) in self.places(remote, layout) {
+            let at = store.path(digest, layout);
+            match open_object(&at) {
+                Ok((_, stamp)) => {
+                    let good = stamp.len() <= max && self.is_verified(digest, layout, &stamp);
+                    return good.then_some((at, stamp));
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
     /// Opens an object whose bytes were verified once by this process and have not changed since.
     pub fn open(
         &self,
@@ -286,8 +311,7 @@ impl Stores {
         remote: Option<&str>,
     ) -> Result<File> {
         let mut damaged = None;
-        let shared = self.shared.iter().map(|s| (s, Layout::V3));
-        for (store, layout) in self.all(remote).map(|(_, s)| (s, layout)).chain(shared) {
+        for (store, layout) in self.places(remote, layout) {
             let at = store.path(digest, layout);
             let Ok((file, stamp)) = open_object(&at) else { continue };
             if self.is_verified(digest, layout, &stamp) {
@@ -306,16 +330,13 @@ impl Stores {
     }
 
     fn is_verified(&self, digest: &Digest, layout: Layout, stamp: &Stamp) -> bool {
-        lock(&self.verified).contains(&(*digest, layout, *stamp))
+        let candidate = Candidate { digest: *digest, layout, stamp: *stamp };
+        self.verdicts.of(&candidate) == Some(Verdict::Good)
     }
 
     /// Of a file whose stamp was settled before its bytes were verified.
     fn remember(&self, digest: &Digest, layout: Layout, stamp: Stamp) {
-        let mut verified = lock(&self.verified);
-        if verified.len() >= MAX_VERIFIED {
-            verified.clear();
-        }
-        verified.insert((*digest, layout, stamp));
+        self.verdicts.remember(Candidate { digest: *digest, layout, stamp }, Verdict::Good);
     }
 
     /// The bytes of an object, or of a range of it, from a remote elsewhere; not verified here. Errors:
@@ -375,6 +396,16 @@ impl Stores {
         let first = self.far.iter().position(|f| Some(&f.settings.name) == named.as_ref());
         let rest = self.far.iter().enumerate().filter(move |(n, _)| Some(*n) != first).map(|(_, f)| f);
         first.and_then(|n| self.far.get(n)).into_iter().chain(rest)
+    }
+
+    /// Where the object may lie on this machine, in which layout: ours is always of today's.
+    fn places<'a>(
+        &'a self,
+        remote: Option<&'a str>,
+        layout: Layout,
+    ) -> impl Iterator<Item = (&'a BlobStore, Layout)> {
+        let shared = self.shared.iter().map(|s| (s, Layout::V3));
+        self.all(remote).map(move |(_, s)| (s, layout)).chain(shared)
     }
 
     /// The cache, then the remote that the output names, then the others.

@@ -5,7 +5,7 @@
 
 use crate::utc;
 use axum::body::Body;
-use axum::http::{Request, Response, header};
+use axum::http::{Request, Response, Version, header};
 use dds_core::mime::printable;
 use dds_core::{Error, Result};
 use std::io::Write;
@@ -38,7 +38,16 @@ impl AccessLog {
     }
 
     pub(super) fn tell(&self, asked: &Asked, response: &Response<Body>) {
-        let line = asked.line(response, SystemTime::now());
+        let length = response.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+        let length = length
+            .and_then(|n| n.parse().ok())
+            .or_else(|| axum::body::HttpBody::size_hint(response.body()).exact());
+        self.tell_of(asked, response.status().as_u16(), length);
+    }
+
+    /// The same of an answer of `length` bytes, where that is known.
+    pub(super) fn tell_of(&self, asked: &Asked, status: u16, length: Option<u64>) {
+        let line = asked.line(status, length, SystemTime::now());
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(e) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
             tracing::warn!("access log: {e}");
@@ -55,26 +64,23 @@ pub(super) struct Asked {
 
 impl Asked {
     pub fn of<B>(request: &Request<B>) -> Self {
-        let path: String =
-            printable(request.uri().path()).replace('"', "%22").chars().take(MAX_PATH).collect();
-        Self {
-            peer: request.extensions().get::<SocketAddr>().copied(),
-            what: format!("{} {path} {:?}", request.method(), request.version()),
-            began: Instant::now(),
-        }
+        let peer = request.extensions().get::<SocketAddr>().copied();
+        Self::new(peer, request.method().as_str(), request.uri().path(), request.version())
     }
 
-    fn line(&self, response: &Response<Body>, now: SystemTime) -> String {
-        let length = response.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-        let length = length
-            .map(str::to_owned)
-            .or_else(|| axum::body::HttpBody::size_hint(response.body()).exact().map(|n| n.to_string()));
+    pub fn new(peer: Option<SocketAddr>, method: &str, path: &str, version: Version) -> Self {
+        let path: String = printable(path).replace('"', "%22").chars().take(MAX_PATH).collect();
+        Self { peer, what: format!("{method} {path} {version:?}"), began: Instant::now() }
+    }
+
+    fn line(&self, status: u16, length: Option<u64>, now: SystemTime) -> String {
+        let length = length.map(|n| n.to_string());
         format!(
             "{} - - [{}] \"{}\" {} {} {}\n",
             self.peer.map_or_else(|| "-".to_owned(), |p| p.ip().to_string()),
             utc::log(now),
             self.what,
-            response.status().as_u16(),
+            status,
             length.as_deref().unwrap_or("-"),
             self.began.elapsed().as_millis(),
         )

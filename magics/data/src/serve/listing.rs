@@ -54,11 +54,21 @@ pub fn get(shared: &Shared, route: &Route, base: &str, query: &str) -> Result<Re
             let (revision, path) = resolve(shared, rest)?;
             content(shared, base, &revision, &path, wants(query, "recursive"))?
         }
-        Route::Health | Route::User | Route::Raw(_) | Route::InfoRefs | Route::UploadPack => {
+        Route::Health
+        | Route::User
+        | Route::Create(_)
+        | Route::Raw(_)
+        | Route::InfoRefs
+        | Route::UploadPack => {
             return Err(Error::not_found("nothing is here"));
         }
     };
     Ok(json(StatusCode::OK, &value))
+}
+
+/// Answers who has made a repository.
+pub fn created(shared: &Shared, base: &str) -> Response<Body> {
+    json(StatusCode::CREATED, &record(shared, base))
 }
 
 /// Tells revision and path apart: a branch name may hold slashes.

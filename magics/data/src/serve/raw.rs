@@ -1,26 +1,25 @@
 //! The bytes of one file, whole or a range of them (RFC 9110, sections 13 and 14).
 //!
-//! Every file is verified once, and again when it has changed; larger ones are then streamed from disk.
+//! Every file is verified once, and again when it has changed: smaller ones before the first byte, larger
+//! ones while they are sent (see [`Large`]). A large file that turns out to be damaged breaks off before
+//! its end, and is refused from then on.
 
 use super::Shared;
 use super::listing::resolve;
 use super::route::splits;
-use crate::repository::Node;
+use crate::repository::{Large, Node};
 use crate::runtime;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use dds_core::{Digest, Error, Result};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Files up to this size are read as a whole.
 const SMALL: u64 = 8 << 20;
 /// Those up to this size by the thread that speaks to the client, once their place is known.
-const AT_HAND: u64 = 256 << 10;
-const STREAM_CHUNK: u64 = 256 << 10;
+pub const AT_HAND: u64 = 256 << 10;
 
 /// The conditional headers of a request.
 #[derive(Clone, Debug, Default)]
@@ -32,14 +31,14 @@ pub struct Wanted {
 
 enum Content {
     Memory(Bytes),
-    File(File, u64),
+    Large(Large),
 }
 
 impl Content {
     fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
-            Self::File(_, len) => *len,
+            Self::Large(large) => large.len(),
         }
     }
 }
@@ -70,9 +69,24 @@ pub fn at_hand(shared: &Shared, rest: &[String], wanted: &Wanted) -> Option<Resp
     answer(Content::Memory(bytes.into()), digest, wanted).ok()
 }
 
+/// The answer to who wants all of a file of `len` bytes, without them.
+pub fn whole(digest: &Digest, len: u64) -> Result<Response<Body>> {
+    let (mut response, _) = outline(len, digest, &Wanted::default())?;
+    super::guard(&mut response);
+    Ok(response)
+}
+
 fn answer(content: Content, digest: &Digest, wanted: &Wanted) -> Result<Response<Body>> {
+    let (mut response, range) = outline(content.len(), digest, wanted)?;
+    if let Some(range) = range {
+        *response.body_mut() = body(content, range);
+    }
+    Ok(response)
+}
+
+/// The answer without its body, and what that is of the `len` bytes.
+fn outline(len: u64, digest: &Digest, wanted: &Wanted) -> Result<(Response<Body>, Option<Range<u64>>)> {
     let etag = format!("\"{digest}\"");
-    let len = content.len();
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -82,7 +96,7 @@ fn answer(content: Content, digest: &Digest, wanted: &Wanted) -> Result<Response
         |tags: &str| tags == "*" || tags.split(',').any(|t| t.trim().trim_start_matches("W/") == etag);
     if wanted.if_none_match.as_deref().is_some_and(listed) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok(response);
+        return Ok((response, None));
     }
     let asked = match (&wanted.range, &wanted.if_range) {
         (Some(_), Some(tag)) if *tag != etag => Asked::All,
@@ -100,12 +114,11 @@ fn answer(content: Content, digest: &Digest, wanted: &Wanted) -> Result<Response
         Asked::Nothing => {
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             response.headers_mut().insert(header::CONTENT_RANGE, value(&format!("bytes */{len}"))?);
-            return Ok(response);
+            return Ok((response, None));
         }
     };
     response.headers_mut().insert(header::CONTENT_LENGTH, value(&(range.end - range.start).to_string())?);
-    *response.body_mut() = body(content, range);
-    Ok(response)
+    Ok((response, Some(range)))
 }
 
 fn value(text: &str) -> Result<HeaderValue> {
@@ -122,9 +135,7 @@ fn open(shared: &Shared, rest: &[String]) -> Result<(Content, Digest)> {
     match node {
         Node::Dvc { digest, layout, keeper, .. } => {
             if keeper.stores.len(digest, *layout).is_some_and(|len| len > SMALL) {
-                let file = keeper.open(&path, digest, *layout)?;
-                let len = file.metadata().map_err(|e| Error::io(path.as_str(), &e))?.len();
-                return Ok((Content::File(file, len), *digest));
+                return Ok((Content::Large(keeper.open_large(&path, digest, *layout)?), *digest));
             }
             Ok((Content::Memory(shared.repository.read(&path, node)?), *digest))
         }
@@ -139,39 +150,22 @@ fn body(content: Content, range: Range<u64>) -> Body {
             let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
             Body::from(bytes.slice(cut(range.start)..cut(range.end)))
         }
-        Content::File(file, _) => {
-            let stream = futures_util::stream::unfold((file, range), |(file, range)| async move {
-                if range.start >= range.end {
-                    return None;
-                }
-                let end = range.end.min(range.start + STREAM_CHUNK);
-                let part = range.start..end;
-                let read = runtime::blocking(move || {
-                    let bytes = read_part(&file, &part)?;
-                    Ok((bytes, file))
-                });
+        Content::Large(large) => {
+            let stream = futures_util::stream::unfold(Some(large.read(range)), |reading| async move {
+                let mut reading = reading?;
+                let read = runtime::blocking(move || Ok((reading.next()?, reading)));
                 match read.await {
-                    Ok((bytes, file)) => {
-                        Some((Ok::<_, std::io::Error>(Bytes::from(bytes)), (file, end..range.end)))
-                    }
+                    Ok((bytes, reading)) => Some((Ok(Bytes::from(bytes?)), Some(reading))),
                     Err(e) => {
                         // The length was promised: breaking off is the only honest answer.
                         tracing::error!("{e}");
-                        None
+                        Some((Err(std::io::Error::other("the object cannot be read")), None))
                     }
                 }
             });
             Body::from_stream(stream)
         }
     }
-}
-
-fn read_part(mut file: &File, range: &Range<u64>) -> Result<Vec<u8>> {
-    let io = |e: std::io::Error| Error::io("an object", &e);
-    let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
-    file.seek(SeekFrom::Start(range.start)).map_err(io)?;
-    file.read_exact(&mut bytes).map_err(io)?;
-    Ok(bytes)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -209,28 +203,4 @@ fn ask(range: &str, len: u64) -> Asked {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges() {
-        for (range, len, want) in [
-            ("bytes=0-9", 100, Asked::Part(0..10)),
-            ("bytes=90-", 100, Asked::Part(90..100)),
-            ("bytes=90-1000", 100, Asked::Part(90..100)),
-            ("bytes=-5", 100, Asked::Part(95..100)),
-            ("bytes=-500", 100, Asked::Part(0..100)),
-            ("bytes=100-", 100, Asked::Nothing),
-            ("bytes=0-0", 0, Asked::Nothing),
-            ("bytes=-0", 100, Asked::Nothing),
-            ("bytes=5-4", 100, Asked::All),
-            ("bytes=0-1,3-4", 100, Asked::All),
-            ("bytes=x-", 100, Asked::All),
-            ("items=0-1", 100, Asked::All),
-            ("bytes=0-18446744073709551615", 100, Asked::Part(0..100)),
-            ("bytes=99999999999999999999-", 100, Asked::All),
-        ] {
-            assert_eq!(ask(range, len), want, "{range}");
-        }
-    }
-}
+mod tests;

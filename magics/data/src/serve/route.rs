@@ -18,6 +18,8 @@ pub enum Route {
     Raw(Vec<String>),
     InfoRefs,
     UploadPack,
+    /// A new repository of the user's, or of an owner's who is not yet known to exist.
+    Create(Option<String>),
 }
 
 /// What a path asks for, and of which repository.
@@ -53,6 +55,8 @@ impl Route {
         let ["api", "v1", below @ ..] = parts.as_slice() else { return Err(nothing()) };
         match below {
             ["user"] => server(Self::User),
+            ["user", "repos"] => server(Self::Create(None)),
+            ["org", owner, "repos"] => server(Self::Create(Some((*owner).to_owned()))),
             ["repos", owner, repo, what @ ..] => {
                 let route = match what {
                     [] | [""] => Self::Repo,
@@ -104,6 +108,9 @@ mod tests {
         );
         assert_eq!(of("/local/art.git/info/refs"), Route::InfoRefs);
         assert_eq!(of("/local/art/info/refs"), Route::InfoRefs);
+        let made = |p: &str| Route::of(p).unwrap();
+        assert_eq!(made("/api/v1/user/repos").route, Route::Create(None));
+        assert_eq!(made("/api/v1/org/a%2Fb/repos").route, Route::Create(Some("a/b".into())));
         let healthy = Route::of("/healthz").unwrap();
         assert_eq!(healthy, At { repository: None, route: Route::Health });
     }

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex};
 const LOCAL: &str = "local";
 /// Most repositories that are told of at the start.
 const MAX_LISTED: usize = 10_000;
+/// Of a repository that is made here, in characters; and its branch.
+const MAX_NAME: usize = 100;
+const BRANCH: &str = "main";
 
 pub struct Site {
     pub(super) common: Arc<Common>,
@@ -21,7 +24,12 @@ pub struct Site {
 
 enum Kept {
     One(Arc<Shared>),
-    Many { root: PathBuf, open: Mutex<HashMap<(String, String), Arc<Shared>>> },
+    Many {
+        root: PathBuf,
+        open: Mutex<HashMap<(String, String), Arc<Shared>>>,
+        /// Held while a repository is made.
+        making: Mutex<()>,
+    },
 }
 
 impl Site {
@@ -40,7 +48,7 @@ impl Site {
             let hint = none.hint.clone().unwrap_or_default();
             return Err(none.hint(format!("{hint}; or one whose folders OWNER/NAME are repositories")));
         }
-        Ok(Self { common, kind: Kept::Many { root, open: Mutex::default() } })
+        Ok(Self { common, kind: Kept::Many { root, open: Mutex::default(), making: Mutex::default() } })
     }
 
     pub fn is_single(&self) -> bool {
@@ -63,8 +71,8 @@ impl Site {
             Kept::One(shared) => {
                 Err(missing().hint(format!("this server has {}/{}", shared.owner, shared.name)))
             }
-            Kept::Many { root, open } => {
-                let at = folder(root, owner, name).ok_or_else(missing)?;
+            Kept::Many { root, open, .. } => {
+                let at = folder_of(root, owner, name).ok_or_else(missing)?;
                 let key = (owner.to_owned(), name.to_owned());
                 // A repository that was replaced by another folder is opened again.
                 let known = |open: &HashMap<_, Arc<Shared>>| {
@@ -87,11 +95,64 @@ impl Site {
         }
     }
 
-    /// The same, when it is open already and no link leads to it. Waits for nothing.
+    /// Makes an empty repository of the user's, or of an owner who is here already, as the others are kept:
+    /// with a working tree, or bare where all are. Errors: `Usage`, `NotFound` without such an owner,
+    /// `Conflict` when a name is taken, also by one that differs in capitals only.
+    pub fn create(&self, owner: Option<&str>, name: &str) -> Result<Arc<Shared>> {
+        let Kept::Many { root, making, .. } = &self.kind else {
+            return Err(Error::usage("this server has one repository")
+                .hint("serve a folder whose folders OWNER/NAME are repositories"));
+        };
+        if !new_name(name) {
+            return Err(Error::usage(format!("{name:?} cannot be the name of a repository"))
+                .hint(format!("take at most {MAX_NAME} letters, digits, '-', '_' and '.'")));
+        }
+        let _alone = lock(making);
+        let own = owner.is_none();
+        let owner = owner.unwrap_or(LOCAL);
+        let folder = root.join(owner);
+        let io = |e: std::io::Error| Error::io(&folder, &e);
+        match std::fs::symlink_metadata(&folder) {
+            Ok(meta) if meta.is_dir() && plain(owner) => {}
+            Err(e) if own && e.kind() == std::io::ErrorKind::NotFound => {
+                refuse_taken(root, owner)?;
+                std::fs::create_dir(&folder).or_else(|e| match e.kind() {
+                    std::io::ErrorKind::AlreadyExists => Ok(()),
+                    _ => Err(io(e)),
+                })?;
+            }
+            _ => return Err(Error::not_found(format!("there is no owner {owner:?}"))),
+        }
+        refuse_taken(&folder, name)?;
+        let all_bare = below(root)
+            .iter()
+            .filter_map(|at| at.split_once('/'))
+            .all(|(owner, name)| folder_of(root, owner, name).is_some_and(|at| !at.join(".git").exists()));
+        // Complete before it has its name; nobody is served what begins with a dot.
+        let temporary = tempfile::Builder::new().prefix(".making-").tempdir_in(&folder).map_err(io)?;
+        let made = temporary.path().join(name);
+        let mut init = git2::RepositoryInitOptions::new();
+        init.initial_head(BRANCH).external_template(false).no_reinit(true).bare(all_bare);
+        git2::Repository::init_opts(&made, &init)
+            .map_err(|e| Error::internal(format!("cannot make a repository: {}", e.message())))?;
+        let at = folder.join(if all_bare { format!("{name}.git") } else { name.to_owned() });
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, &made, CWD, &at, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::EXIST) => return Err(taken(name)),
+            // A file system that cannot promise it; a repository is never an empty folder.
+            Err(rustix::io::Errno::INVAL) => std::fs::rename(&made, &at).map_err(io)?,
+            Err(e) => return Err(io(e.into())),
+        }
+        std::fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        self.repository(owner, name)
+    }
+
+    /// As [`Site::repository`], when it is open already and no link leads to it. Waits for nothing.
     pub fn opened(&self, owner: &str, name: &str) -> Option<Arc<Shared>> {
         match &self.kind {
             Kept::One(shared) => Some(shared).filter(|s| s.owner == owner && s.name == name).cloned(),
-            Kept::Many { root, open } => {
+            Kept::Many { root, open, .. } => {
                 let shared = lock(open).get(&(owner.to_owned(), name.to_owned())).cloned()?;
                 let at = folder_without_links(root, owner, name)?;
                 (shared.repository.path() == at).then_some(shared)
@@ -101,7 +162,7 @@ impl Site {
 }
 
 /// The folder of a repository below `root`: as it is named, or bare with `.git` behind its name.
-fn folder(root: &Path, owner: &str, name: &str) -> Option<PathBuf> {
+fn folder_of(root: &Path, owner: &str, name: &str) -> Option<PathBuf> {
     if !plain(owner) || !plain(name) {
         return None;
     }
@@ -110,7 +171,7 @@ fn folder(root: &Path, owner: &str, name: &str) -> Option<PathBuf> {
     at.starts_with(root).then_some(at)
 }
 
-/// What [`folder`] says where no link is on the way, in two looks; none where one may be. `root` is canonical.
+/// What [`folder_of`] says where no link is on the way, in two looks; none where one may be. `root` is canonical.
 fn folder_without_links(root: &Path, owner: &str, name: &str) -> Option<PathBuf> {
     if !plain(owner) || !plain(name) {
         return None;
@@ -140,7 +201,7 @@ fn below(root: &Path) -> Vec<String> {
         for folder_name in names(&root.join(&owner)) {
             let name = folder_name.strip_suffix(".git").filter(|n| !n.is_empty()).unwrap_or(&folder_name);
             let is_repository = |at: PathBuf| at.join(".git").exists() || at.join("HEAD").is_file();
-            if folder(root, &owner, name).is_some_and(is_repository) && found.len() < MAX_LISTED {
+            if folder_of(root, &owner, name).is_some_and(is_repository) && found.len() < MAX_LISTED {
                 found.push(format!("{owner}/{name}"));
             }
         }
@@ -167,4 +228,30 @@ fn plain(name: &str) -> bool {
         && !name.starts_with(['-', '.'])
         && !name.contains("..")
         && !name.chars().any(|c| c.is_control() || c.is_whitespace() || "?#\\:%@/".contains(c))
+}
+
+/// Whether a repository that is made here may have this name.
+fn new_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    plain(name)
+        && name.len() <= MAX_NAME
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && !name.ends_with('.')
+        && ![".git", ".lock"].iter().any(|end| lower.ends_with(end))
+}
+
+/// `Conflict` when `dir` has something of this name, as a file system sees it that knows no capitals.
+fn refuse_taken(dir: &Path, name: &str) -> Result<()> {
+    let wanted = name.to_lowercase();
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, &e))? {
+        let found = entry.map_err(|e| Error::io(dir, &e))?.file_name().to_string_lossy().to_lowercase();
+        if found.strip_suffix(".git").unwrap_or(&found) == wanted || found == wanted {
+            return Err(taken(name));
+        }
+    }
+    Ok(())
+}
+
+fn taken(name: &str) -> Error {
+    Error::new(Kind::Conflict, format!("the name {name:?} is taken")).hint("choose another name")
 }

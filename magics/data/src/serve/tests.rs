@@ -1,22 +1,25 @@
 use super::*;
 use crate::hash;
 use crate::testing::{NAMES, Sample, content, git, path, write};
-use dds_core::RepoPath;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 /// Sends bytes as they are and reads until the server closes.
-fn exchange(server: &Server, request: &str) -> String {
+pub(super) fn exchange(server: &Server, request: &str) -> String {
+    String::from_utf8_lossy(&exchange_bytes(server, request)).into_owned()
+}
+
+pub(super) fn exchange_bytes(server: &Server, request: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    answer
 }
 
-fn ask(server: &Server, method: &str, target: &str, headers: &str) -> (u16, String) {
+pub(super) fn ask(server: &Server, method: &str, target: &str, headers: &str) -> (u16, String) {
     let answer = exchange(
         server,
         &format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n"),
@@ -25,14 +28,29 @@ fn ask(server: &Server, method: &str, target: &str, headers: &str) -> (u16, Stri
     (status, answer)
 }
 
-fn get(server: &Server, target: &str) -> (u16, String) {
+pub(super) fn get(server: &Server, target: &str) -> (u16, String) {
     ask(server, "GET", target, "")
 }
 
 const API: &str = "/api/v1/repos/local/art";
 
 /// One multipart upload; `files` are (name as sent, bytes).
-fn put(server: &Server, target: &str, fields: &[(&str, &str)], files: &[(&str, &[u8])]) -> (u16, String) {
+pub(super) fn put(
+    server: &Server,
+    target: &str,
+    fields: &[(&str, &str)],
+    files: &[(&str, &[u8])],
+) -> (u16, String) {
+    put_as(server, target, "", fields, files)
+}
+
+pub(super) fn put_as(
+    server: &Server,
+    target: &str,
+    headers: &str,
+    fields: &[(&str, &str)],
+    files: &[(&str, &[u8])],
+) -> (u16, String) {
     let mut body = Vec::new();
     for (name, value) in fields {
         body.extend(
@@ -51,7 +69,7 @@ fn put(server: &Server, target: &str, fields: &[(&str, &str)], files: &[(&str, &
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
-        "PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {}\r\n\r\n",
+        "PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Type: multipart/form-data; boundary=B\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -170,7 +188,7 @@ fn no_path_leads_out_of_the_repository() {
 }
 
 /// One answer of a connection that stays open.
-fn read_answer(stream: &mut TcpStream) -> String {
+pub(super) fn read_answer(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let mut byte = [0];
     while !answer.ends_with(b"\r\n\r\n") {
@@ -262,42 +280,12 @@ fn ranges_tags_and_heads() {
     assert_eq!(get(&server, &format!("{API}/raw/main/data/set")).0, 404);
 }
 
-#[test]
-fn large_objects_stream_and_are_verified_first() {
-    let sample = Sample::new();
-    let big: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
-    write(&sample.home.path().join("big/b.bin"), &big);
-    let repo = sample.home.path().join("bigrepo");
-    let options = crate::create::Options::default();
-    let created =
-        crate::create::git_dvc_repo(&sample.home.path().join("big"), &repo, &options, &sample.cx()).unwrap();
-    assert_eq!(created.bytes, big.len() as u64);
-    let server = Server::start(&repo, ServeOptions::default(), &sample.cx()).unwrap();
-    let read = |path: &str| {
-        let source = crate::open(&crate::testing::url(&server), &sample.config(path), &sample.cx()).unwrap();
-        source.read(&RepoPath::parse("big/b.bin").unwrap(), &sample.cx())
-    };
-    assert!(read("one").unwrap() == big);
-    // Damage every copy: nothing is given out, although the file was good a moment ago.
-    let digest = hash::md5(&big);
-    for store in [repo.join(".dvc/cache"), sample.home.path().join("bigrepo-storage")] {
-        let at = crate::store::BlobStore::new(store).path(&digest, crate::store::Layout::V3);
-        let mut bad = big.clone();
-        bad[11_000_000] ^= 1;
-        let _ = std::fs::remove_file(&at);
-        write(&at, &bad);
-    }
-    let e = read("two").unwrap_err();
-    assert_eq!(e.kind, Kind::Unreachable, "{e}");
-    let (status, answer) = get(&server, "/api/v1/repos/local/bigrepo/raw/main/big/b.bin");
-    assert!(status == 500 && answer.contains("damaged") && !answer.contains("bigrepo-storage"), "{answer}");
-}
-
 /// Waits until a further change of any file shows in its metadata.
-fn settled(sample: &Sample) {
+pub(super) fn settled(sample: &Sample) {
     let stamp = |at: &Path| std::fs::metadata(at).unwrap();
-    let began = stamp(sample.home.path()).modified().unwrap();
     let probe = sample.home.path().join("probe");
+    write(&probe, b"x");
+    let began = stamp(&probe).modified().unwrap();
     crate::testing::until("the clock of the files to move on", || {
         write(&probe, b"x");
         let now = stamp(&probe).modified().unwrap();

@@ -4,9 +4,8 @@
 //! A worker may read a small file itself and waits for nothing else; what takes longer goes to the runtime
 //! that [`super::serve`] was called on.
 
-use super::{MAX_CONNECTIONS, MAX_HEADER_BYTES, Service};
+use super::{MAX_CONNECTIONS, Service, connection};
 use dds_core::{Error, Kind, Result};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +16,6 @@ use tokio::task::JoinSet;
 /// Two at least, so that one slow disk read does not hold up everybody.
 const MIN_WORKERS: usize = 2;
 const MAX_WORKERS: usize = 8;
-/// For sending the headers, and for an idle connection.
-const HEADER_TIME: Duration = Duration::from_secs(30);
 
 /// A connection on its way to a worker.
 struct Accepted {
@@ -119,17 +116,6 @@ async fn work(
 async fn speak(service: Arc<Service>, accepted: Accepted) {
     let Accepted { stream, peer, place, counted } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let answer = hyper::service::service_fn(move |request| {
-        let service = service.clone();
-        async move { Ok::<_, std::convert::Infallible>(service.answer(request, peer).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), answer);
-    if let Err(e) = connection.await {
-        tracing::debug!("connection ended: {e}");
-    }
+    connection::speak(&service, stream, peer).await;
     drop((place, counted));
 }
