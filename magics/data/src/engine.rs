@@ -27,6 +27,7 @@ use dds_core::{
 use serde_json::json;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -295,7 +296,8 @@ fn local_stat(at: &Path) -> Result<Entry> {
 fn local_entry(path: RepoPath, meta: &std::fs::Metadata) -> Entry {
     let (kind, size) =
         if meta.is_dir() { (EntryKind::Dir, None) } else { (EntryKind::File, Some(meta.len())) };
-    Entry { path, kind, size, digest: None, versioning: Versioning::Local }
+    let executable = kind == EntryKind::File && meta.permissions().mode() & 0o111 != 0;
+    Entry { path, kind, size, digest: None, versioning: Versioning::Local, executable }
 }
 
 #[cfg(test)]

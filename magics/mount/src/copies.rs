@@ -400,7 +400,8 @@ impl Copies {
                 format!("{}: gone while it was written", self.root.path().join(path.as_str()).display()),
             )
         })?;
-        file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
+        let mode = if entry.executable { 0o555 } else { 0o444 };
+        file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         if let Some(time) = self.when_wanted {
             file.set_modified(time).map_err(failed)?;
         }

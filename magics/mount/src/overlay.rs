@@ -61,6 +61,13 @@ pub struct Node {
     committed: AtomicU64,
 }
 
+impl Node {
+    fn executable(&self) -> bool {
+        let base = || self.base.as_ref().is_some_and(|base| base.executable);
+        self.change.executable().unwrap_or_else(base)
+    }
+}
+
 /// The bytes of a staged file, open.
 pub struct Own {
     pub id: u64,
@@ -97,6 +104,15 @@ impl Item {
         match self {
             Item::Base(inode) => matches!(inode, Inode::Dir(_)),
             Item::Node(node) => node.change.is_dir(),
+        }
+    }
+
+    /// Whether it is marked as a program, here or in the repository.
+    pub fn executable(&self) -> bool {
+        match self {
+            Item::Base(Inode::File(file)) => file.executable,
+            Item::Base(Inode::Dir(_)) => false,
+            Item::Node(node) => node.executable(),
         }
     }
 
@@ -309,7 +325,7 @@ impl Overlay {
             position: usize::MAX,
             source,
         };
-        Some(Arc::new(FileNode::new(place, moved.size, moved.digest)))
+        Some(Arc::new(FileNode::new(place, moved.size, moved.digest, false)))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -23,8 +23,14 @@ const MOVING: usize = 20 << 20;
 
 impl Memory {
     fn entry(&self, path: &RepoPath) -> Result<Entry> {
-        let entry =
-            |kind, size| Entry { path: path.clone(), kind, size, digest: None, versioning: Versioning::Dvc };
+        let entry = |kind, size| Entry {
+            path: path.clone(),
+            kind,
+            size,
+            digest: None,
+            versioning: Versioning::Dvc,
+            executable: false,
+        };
         if let Some((_, bytes)) = self.files.iter().find(|(name, _)| *name == path.as_str()) {
             let size = if path.name() == "huge" { dds::repo::MAX_READ + 1 } else { bytes.len() as u64 };
             return Ok(entry(EntryKind::File, Some(size)));

@@ -110,6 +110,7 @@ mod tests {
             size: Some(1),
             digest: Some(Digest::Md5([7; 16])),
             versioning: Versioning::Dvc,
+            executable: false,
         };
         (0..count).map(entry).collect()
     }

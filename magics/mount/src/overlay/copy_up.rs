@@ -73,10 +73,12 @@ impl Overlay {
             self.stage.iter().for_each(|stage| stage.remove_file(id));
             return Ok(Arc::new(own));
         };
-        let executable = match &item {
+        let said = match &item {
             Item::Node(node) => node.change.executable(),
             Item::Base(_) => None,
         };
+        // The repository's own mark goes along with the name.
+        let executable = said.or_else(|| item.executable().then_some(true));
         let change = Change::File { id, executable };
         stage.note(&vec![(path.clone(), Some(change.clone()))]).map_err(|e| self.io(&e))?;
         let node = Arc::new(self.node(ino, change, None));

@@ -85,14 +85,17 @@ impl Overlay {
             }
             Change::Moved(moved) => {
                 let same = node.base.as_ref().zip(there).is_some_and(|(base, there)| base.ino == there.ino());
-                if same && moved.executable.is_none() {
+                let is_executable = node.base.as_ref().is_some_and(|base| base.executable);
+                if same && moved.executable.is_none_or(|executable| executable == is_executable) {
                     return None;
                 }
                 (What::Renamed { from: moved.from.clone(), commit: moved.commit.clone() }, moved.size)
             }
             Change::Dir { .. } | Change::Removed => return None,
         };
-        Some(Staged { path: path.clone(), what, size, executable: node.change.executable() })
+        // A renamed program stays one.
+        let executable = node.change.executable().or_else(|| node.executable().then_some(true));
+        Some(Staged { path: path.clone(), what, size, executable })
     }
 
     /// The repository below has moved. With `until`, because everything that was staged at that time
@@ -183,7 +186,10 @@ impl Overlay {
                 }
                 _ => false,
             };
-            if known && node.change.executable().is_none() {
+            let mode_known = node.change.executable().is_none_or(|executable| {
+                matches!(&base, Some(Inode::File(file)) if file.executable == executable)
+            });
+            if known && mode_known {
                 state.drop_one(&path, &node);
                 batch.push((path, None));
                 node.change.id().into_iter().for_each(|id| stage.remove_file(id));

@@ -40,6 +40,7 @@ fn files(late: Range<u64>) -> (tempfile::TempDir, Arc<Late>, BigFiles, Entry) {
         size: Some(LEN),
         digest: Some(crate::hash::md5(&bytes)),
         versioning: Versioning::Dvc,
+        executable: false,
     };
     let server = Arc::new(Late { bytes, late, asked: Notify::new(), go: Notify::new() });
     let settings = Settings { small_bytes: 1, block_bytes: 4 * SMALL, ..Settings::default() };
