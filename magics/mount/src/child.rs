@@ -9,18 +9,19 @@ use crate::control;
 use crate::fuse::{self, Mounted};
 use crate::mount_point;
 use crate::open::{Opener, Repositories, commit_of};
-use crate::overlay::{AtCommit, Overlay};
+use crate::overlay::{AtCommit, Discarded, Overlay, Staged};
 use crate::pool::Pool;
 use crate::protocol::{self, Answer, Command, MAX_PATHS, Request, Role, Spec, Tree, Url, What};
 use crate::reader::Reader;
+use crate::stage::Stage;
 use crate::stage::area::{self, About};
 use crate::stats::Counters;
-use crate::superblock::Superblock;
-use dds_core::{Cancel, Config, Cx, Error, Kind, RepoUrl, Result, Source};
+use crate::superblock::{Changes, Superblock};
+use dds_core::{Cancel, Config, Cx, Error, Kind, RepoPath, RepoUrl, Result, Source};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -234,6 +235,7 @@ impl Host {
             }),
             Command::Staged {} => self.staged(),
             Command::Settle { commit, branch, until } => self.settle(&commit, branch, until),
+            Command::Discard { paths, all } => self.discard(&paths, all),
             Command::Unmount {} => Ok(What::Unmounted {}),
         }
     }
@@ -242,6 +244,7 @@ impl Host {
     fn perform_for_other(&mut self, command: Command) -> Result<What> {
         match command {
             Command::Staged {} => self.staged(),
+            Command::Discard { paths, all } => self.discard(&paths, all),
             Command::Settle { commit, branch, until } => {
                 let done = self.settle(&commit, branch, until)?;
                 self.out.say(0, What::Moved(self.tree()));
@@ -271,16 +274,22 @@ impl Host {
             return Err(Error::usage("the mount is read-only, so nothing is staged"));
         };
         let (found, until) = self.overlay.staged();
-        let list = stage.dir().join("staged.jsonl");
-        let mut lines = Vec::new();
-        for staged in &found {
-            serde_json::to_writer(&mut lines, staged).map_err(|e| Error::internal(e.to_string()))?;
-            lines.push(b'\n');
-        }
-        std::fs::write(&list, lines).map_err(|e| Error::io(&list, &e))?;
+        let list = written(stage, "staged.jsonl", &found)?;
         let commit = commit_of(&self.superblock.source().id()).unwrap_or_default().to_owned();
         let (url, branch) = (without_credentials(self.url.at(&about.branch)).into(), about.branch.clone());
         Ok(What::Staged { url, branch, commit, count: found.len(), until, list })
+    }
+
+    fn discard(&self, paths: &[RepoPath], all: bool) -> Result<What> {
+        let Some(stage) = self.overlay.stage() else {
+            return Err(Error::usage("the mount is read-only, so nothing is staged"));
+        };
+        if paths.is_empty() != all {
+            return Err(Error::internal("either some paths, or all"));
+        }
+        let Discarded { files, stale } = self.overlay.discard(paths)?;
+        self.mounted.invalidate(&Changes::default(), &stale);
+        Ok(What::Discarded { count: files.len(), list: written(stage, "discarded.jsonl", &files)? })
     }
 
     fn settle(&mut self, commit: &str, branch: String, until: u64) -> Result<What> {
@@ -299,6 +308,18 @@ impl Host {
         }
         let _ = watcher.wait();
     }
+}
+
+/// A list that may be longer than a message, as a file of the staging area.
+fn written(stage: &Stage, name: &str, found: &[Staged]) -> Result<PathBuf> {
+    let list = stage.dir().join(name);
+    let mut lines = Vec::new();
+    for staged in found {
+        serde_json::to_writer(&mut lines, staged).map_err(|e| Error::internal(e.to_string()))?;
+        lines.push(b'\n');
+    }
+    std::fs::write(&list, lines).map_err(|e| Error::io(&list, &e))?;
+    Ok(list)
 }
 
 /// Opens the repository at earlier commits.

@@ -390,6 +390,10 @@ impl MountEngine for Mounts {
         self.commit_staged(r, cx)
     }
 
+    fn discard(&self, r: &rq::Discard, cx: &Cx) -> Result<Outcome> {
+        self.discard_staged(r, cx)
+    }
+
     fn mounts(&self, _: &rq::Mounts, _: &Cx) -> Result<Outcome> {
         let (mut rows, mut values) = (Vec::new(), Vec::new());
         for mount in self.table.mounts() {

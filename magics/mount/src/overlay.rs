@@ -9,7 +9,7 @@ use crate::inode::{FileNode, Ino, Inode, Place, ROOT};
 use crate::stage::{Change, Moved, Stage};
 use crate::superblock::Superblock;
 use dds_core::{Cx, RepoPath, Result, Source};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
@@ -17,8 +17,10 @@ use std::time::SystemTime;
 
 mod change;
 mod copy_up;
+mod discard;
 mod report;
 
+pub use discard::Discarded;
 pub use report::{Staged, What};
 
 /// Numbers of staged files and folders begin here; those of the repository stay far below.
@@ -44,6 +46,8 @@ struct State {
     dirs: BTreeMap<String, BTreeMap<String, Arc<Node>>>,
     /// Where the changed nodes are.
     paths: HashMap<Ino, RepoPath>,
+    /// Numbers of the repository's files under which other bytes were written: the system may remember those.
+    spoiled: HashSet<Ino>,
 }
 
 /// A path that is not as in the repository.
@@ -59,6 +63,8 @@ pub struct Node {
     seq: Arc<AtomicU64>,
     /// The `seq` that was committed while somebody still had the file open.
     committed: AtomicU64,
+    /// A file of the repository as it is there, at its own path, under another number ([`Overlay::discard`]).
+    restored: bool,
 }
 
 impl Node {
@@ -183,6 +189,7 @@ impl Overlay {
                 let node = overlay.found_again(change, at_commit);
                 state.insert(&path, Arc::new(node));
             }
+            overlay.number_copies(&mut state);
         }
         overlay.drop_known();
         overlay
@@ -211,6 +218,8 @@ impl Overlay {
         let state = self.read();
         match state.paths.get(&ino) {
             Some(path) => state.get(path).cloned().map(Item::Node),
+            // The number of bytes that were written, and are gone.
+            None if state.spoiled.contains(&ino) => None,
             None => self.base.inode(ino).map(Item::Base),
         }
     }
@@ -274,6 +283,7 @@ impl Overlay {
             own: Mutex::default(),
             seq: Arc::new(AtomicU64::new(now)),
             committed: AtomicU64::new(0),
+            restored: false,
         }
     }
 
@@ -427,6 +437,9 @@ impl State {
         let Some(parent) = path.parent() else { return };
         if node.ino != 0 {
             self.paths.insert(node.ino, path.clone());
+        }
+        if node.ino < FIRST_INO && node.change.id().is_some() {
+            self.spoiled.insert(node.ino);
         }
         let before = self
             .dirs

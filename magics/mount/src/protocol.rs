@@ -200,6 +200,11 @@ pub enum Command {
         branch: String,
         until: u64,
     },
+    /// Take back what is staged at these paths, or everything.
+    Discard {
+        paths: Vec<RepoPath>,
+        all: bool,
+    },
     Unmount {},
 }
 
@@ -231,6 +236,11 @@ pub enum What {
         commit: String,
         count: usize,
         until: u64,
+        list: PathBuf,
+    },
+    /// What was taken back, listed as for [`What::Staged`].
+    Discarded {
+        count: usize,
         list: PathBuf,
     },
     /// Somebody else had changes committed; the folder shows the result.

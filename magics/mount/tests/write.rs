@@ -342,6 +342,61 @@ fn programs_are_programs_also_after_a_commit() {
 }
 
 #[test]
+fn what_is_discarded_is_the_repositorys_again() {
+    if !fuse_works() {
+        return;
+    }
+    let session = Session::new();
+    let served = serve(&session);
+    mount(&session, &served.server.repo_url(), "data");
+    let dir = session.at("data");
+    let discard = |files: &[&str], all: bool| {
+        let files = files.iter().map(|file| (*file).to_owned()).collect();
+        session.mounts.discard(&rq::Discard { files, all }, &session.cx)
+    };
+    fs::write(dir.join("README.md"), "other words, and more of them\n").unwrap();
+    fs::rename(dir.join("images/class 0"), dir.join("images/renamed")).unwrap();
+    fs::write(dir.join("images/renamed/new.txt"), "new").unwrap();
+    fs::remove_file(dir.join("notes/a.txt")).unwrap();
+    let (mut open, mut seen) = (File::open(dir.join("README.md")).unwrap(), [0; 5]);
+    open.read_exact(&mut seen).unwrap();
+    discard(&["data/README.md"], false).unwrap();
+    // Whole and small parts, through the system's memory of the file.
+    assert_eq!(fs::read(dir.join("README.md")).unwrap(), b"# Art\n");
+    assert_eq!(fs::metadata(dir.join("README.md")).unwrap().len(), 6);
+    let mut rest = String::new();
+    open.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, " words, and more of them\n", "who has it open reads on");
+    assert_eq!(fs::read(dir.join("README.md")).unwrap(), b"# Art\n");
+    // By the name that a folder had; what is new in it stays.
+    let done = discard(&["data/images/class 0"], false).unwrap();
+    assert!(done.summary.contains("3 renamed"), "{done:?}");
+    assert_eq!(names(&dir.join("images/class 0")), ["0.bin", "1.bin", "2.bin"]);
+    assert_eq!(names(&dir.join("images/renamed")), ["new.txt"]);
+    assert!(fs::read(dir.join("images/class 0/0.bin")).unwrap() == memory::noise(2_000, 1));
+    let left = pairs(&[("added", "images/renamed/new.txt"), ("removed", "notes/a.txt")]);
+    assert_eq!(changes(&session.status("data")), left);
+    // Refused: what is open for writing, what is not staged, what is the whole.
+    let file = OpenOptions::new().append(true).open(dir.join("images/renamed/new.txt")).unwrap();
+    let e = discard(&["data"], true).unwrap_err();
+    assert!(e.kind == Kind::Unavailable && e.message.contains("new.txt is open for writing"), "{e}");
+    drop(file);
+    for (files, why) in [(&["data/README.md"][..], "nothing is staged"), (&["data"], "whole"), (&[], "what")]
+    {
+        let e = discard(files, false).unwrap_err();
+        assert!(e.kind == Kind::Usage && e.message.contains(why) && e.hint.is_some(), "{e}");
+    }
+    assert_eq!(changes(&session.status("data")), left);
+    session.mounts.unmount(&rq::Unmount { dir: "data".into() }, &session.cx).unwrap();
+    mount(&session, &served.server.repo_url(), "data");
+    assert_eq!(changes(&session.status("data")), left);
+    discard(&[], true).unwrap();
+    assert_eq!(fs::read(dir.join("notes/a.txt")).unwrap(), b"a\n");
+    assert_eq!(names(&dir.join("images")), ["class 0", "class 1"]);
+    assert_eq!(session.status("data").summary, "nothing is staged");
+}
+
+#[test]
 fn others_changes_are_shown_and_never_overwritten() {
     if !fuse_works() {
         return;

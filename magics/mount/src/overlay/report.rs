@@ -1,5 +1,6 @@
 //! What is staged, for people and for a commit, and what is left of it afterwards.
 
+use super::discard::noted;
 use super::{Item, Node, Overlay, State};
 use crate::inode::{Ino, Inode};
 use crate::stage::{Batch, Change};
@@ -45,6 +46,10 @@ impl Overlay {
     pub fn staged(&self) -> (Vec<Staged>, u64) {
         // Written under the lock, so that nothing is half done.
         let state = self.write();
+        (self.staged_in(&state), self.clock.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn staged_in(&self, state: &State) -> Vec<Staged> {
         let mut found = Vec::new();
         let (mut files, mut hiding) = (BTreeSet::new(), Vec::new());
         for (path, node) in state.nodes() {
@@ -68,7 +73,7 @@ impl Overlay {
             }
         }
         found.sort_by(|a, b| a.path.cmp(&b.path));
-        (found, self.clock.load(Ordering::SeqCst))
+        found
     }
 
     fn staged_at(&self, path: &RepoPath, node: &Node) -> Option<Staged> {
@@ -118,6 +123,10 @@ impl Overlay {
                     node.committed.store(seq, Ordering::SeqCst);
                     false
                 }
+                Change::Moved(_) if node.restored => {
+                    // As long as that is what the repository has there.
+                    base.zip(node.base.as_ref()).is_none_or(|(base, as_it_was)| base.ino() != as_it_was.ino)
+                }
                 Change::File { .. } | Change::Moved(_) => is_in,
             };
             if drop {
@@ -132,6 +141,8 @@ impl Overlay {
             batch.push((path.clone(), None));
             if let Some(id) = node.change.id() {
                 stage.remove_file(id);
+                // If the number is still in use, then for these very bytes.
+                state.spoiled.remove(&node.ino);
             }
         }
         for (path, node) in &dropped {
@@ -139,7 +150,7 @@ impl Overlay {
         }
         self.keep_folders(&mut state);
         // To drop a path drops all below it, so what stays is said again.
-        batch.extend(state.nodes().into_iter().map(|(path, node)| (path, Some(node.change.clone()))));
+        batch.extend(noted(&state));
         if let Err(e) = stage.note(&batch).and_then(|()| stage.sync()) {
             tracing::warn!("the staging area could not be brought up to date: {e}");
         }
@@ -161,6 +172,7 @@ impl Overlay {
         let parent = state.resolve(&path.parent()?, &self.base)?.ino();
         stage.note(&vec![(path.clone(), None)]).ok()?;
         state.drop_one(&path, &node);
+        state.spoiled.remove(&node.ino);
         stage.remove_file(node.change.id()?);
         Some((parent, path.name().to_owned()))
     }
@@ -186,9 +198,9 @@ impl Overlay {
                 }
                 _ => false,
             };
-            let mode_known = node.change.executable().is_none_or(|executable| {
-                matches!(&base, Some(Inode::File(file)) if file.executable == executable)
-            });
+            let mode_known = node.change.executable().is_none_or(
+                |executable| matches!(&base, Some(Inode::File(file)) if file.executable == executable),
+            );
             if known && mode_known {
                 state.drop_one(&path, &node);
                 batch.push((path, None));
@@ -203,7 +215,7 @@ impl Overlay {
     }
 
     /// Folders that hold changes stay, also when the repository has none of that name any more.
-    fn keep_folders(&self, state: &mut State) {
+    pub(super) fn keep_folders(&self, state: &mut State) {
         for (path, _) in state.nodes() {
             let mut above: Vec<RepoPath> = Vec::new();
             let mut at = path.parent();
@@ -223,7 +235,7 @@ impl Overlay {
 }
 
 impl Node {
-    fn is_written(&self) -> bool {
+    pub(super) fn is_written(&self) -> bool {
         let own = super::lock(&self.own).upgrade();
         own.is_some_and(|own| own.writers.load(Ordering::SeqCst) > 0)
     }
@@ -231,7 +243,7 @@ impl Node {
 
 impl State {
     /// All nodes, folders before what is in them.
-    fn nodes(&self) -> Vec<(RepoPath, Arc<Node>)> {
+    pub(super) fn nodes(&self) -> Vec<(RepoPath, Arc<Node>)> {
         let mut nodes: Vec<(RepoPath, Arc<Node>)> = Vec::new();
         for (dir, names) in &self.dirs {
             let Ok(dir) = RepoPath::parse(dir) else { continue };
