@@ -16,6 +16,7 @@ use crate::reader::Reader;
 use crate::stage::Stage;
 use crate::stage::area::{self, About};
 use crate::stats::Counters;
+use crate::streams;
 use crate::superblock::{Changes, Superblock};
 use dds_core::{Cancel, Config, Cx, Error, Kind, RepoPath, RepoUrl, Result, Source};
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ const SESSION_POLL: Duration = Duration::from_millis(500);
 /// How long the watcher tries to take a dead mount off.
 const REAP_FOR: Duration = Duration::from_secs(10);
 const REAP_POLL: Duration = Duration::from_millis(20);
+/// How long a file may still count as open after it was closed.
+const CLOSED_WITHIN: Duration = Duration::from_millis(500);
 /// Notes that one mount may send; a broken server must not flood its owner.
 const MAX_NOTES: usize = 200;
 
@@ -49,6 +52,7 @@ pub fn child_main_with(opener: Arc<dyn Opener>, loaded: fn()) -> ! {
     let code = match protocol::receive::<Role>(&mut stdin) {
         Ok(Some(Role::Mount(spec))) => run(*spec, opener, loaded, stdin),
         Ok(Some(Role::Watch { dir })) => watch(&dir, stdin),
+        Ok(Some(Role::Sweep { record })) => streams::watch(&record, stdin),
         Ok(None) => 0,
         Err(error) => {
             Out::default().say(0, What::Error(error.into()));
@@ -287,7 +291,17 @@ impl Host {
         if paths.is_empty() != all {
             return Err(Error::internal("either some paths, or all"));
         }
-        let Discarded { files, stale } = self.overlay.discard(paths)?;
+        // The system tells a moment later that a program has closed a file.
+        let deadline = Instant::now() + CLOSED_WITHIN;
+        let done = loop {
+            match self.overlay.discard(paths) {
+                Err(e) if e.kind == Kind::Unavailable && Instant::now() < deadline => {
+                    std::thread::sleep(REAP_POLL);
+                }
+                done => break done,
+            }
+        };
+        let Discarded { files, stale } = done?;
         self.mounted.invalidate(&Changes::default(), &stale);
         Ok(What::Discarded { count: files.len(), list: written(stage, "discarded.jsonl", &files)? })
     }

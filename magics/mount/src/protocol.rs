@@ -25,6 +25,11 @@ pub enum Role {
     Watch {
         dir: PathBuf,
     },
+    /// Wait for stdin to close without a word, then remove the files of a session without FUSE
+    /// ([`crate::streams`]), of which `record` tells.
+    Sweep {
+        record: PathBuf,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
