@@ -191,12 +191,20 @@ def test_a_folder_of_a_million_files_fits_into_memory(dds, env, tmp_path):
     (folder / ".gitignore").write_text("/data\n")
     git(folder, "add", "data.dvc", ".gitignore", env=env)
     git(folder, "commit", "--quiet", "--message", "Large", env=env)
-    with open(tmp_path / "said", "wb") as said:
-        asked = f"{folder}@main:data/train/class-0999"
-        process = subprocess.Popen([dds.binary, "ls", asked, "--json"], env=dds.env, stdout=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status
-    assert status == 0
-    listed = json.loads((tmp_path / "said").read_text())["entries"]
-    assert len(listed) == 1000 and listed[-1]["path"].endswith("picture-0999999.jpg")
-    assert usage.ru_maxrss * 1024 < 1000 * files, f"{usage.ru_maxrss} kB"
+
+    def listed(*args):
+        with open(tmp_path / "said", "wb") as said:
+            process = subprocess.Popen([dds.binary, "ls", *args], env=dds.env, stdout=said)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = status
+        assert status == 0
+        assert usage.ru_maxrss * 1024 < 1000 * files, f"{args}: {usage.ru_maxrss} kB"
+        return (tmp_path / "said").read_text()
+
+    entries = json.loads(listed(f"{folder}@main:data/train/class-0999", "--json"))["entries"]
+    assert len(entries) == 1000 and entries[-1]["path"].endswith("picture-0999999.jpg")
+    # All of them: as lines, of which the first are shown, and as data, which is written as it is made.
+    everything = f"{folder}@main:data"
+    assert "1,000,000 files" in listed(everything, "--recursive").replace("1000000", "1,000,000")
+    data = listed(everything, "--recursive", "--json")
+    assert data.count('"path"') == files and data.rstrip().endswith("}")

@@ -99,6 +99,46 @@ def test_a_kill_loses_nothing(served, mount, dds, tmp_path):  # noqa: F811
     assert "not committed yet" in said and "dds commit" in said
 
 
+def test_what_was_staged_is_discarded(served, mount, dds, tmp_path):  # noqa: F811
+    folder, files = tmp_path / "m", served.repository.files
+    process = mount(served.url, folder, "fuse")
+    edit(folder)
+    before = staged(dds, folder)
+    # By what a shell calls them: one that changed, one that is gone, and a new folder.
+    said = dds.ok("discard", folder / "README.md", folder / "clipart/food/000.jpg", folder / "clipart/copied")
+    gone = {p for p in before if p.startswith("clipart/copied/")} | {"README.md", "clipart/food/000.jpg"}
+    assert said.startswith(f"discarded {len(gone)} changes in {folder}: "), said
+    assert staged(dds, folder) == {p: what for p, what in before.items() if p not in gone}
+    for path in ["README.md", "clipart/food/000.jpg"]:
+        assert (folder / path).read_bytes() == files[path]
+    assert not (folder / "clipart/copied").exists()
+    # A renamed file, by the name that it had; and a part of a renamed folder.
+    dds.ok("discard", folder / "text/100%.txt")
+    assert (folder / "text/100%.txt").read_bytes() == files["text/100%.txt"]
+    assert not (folder / "text/renamed.txt").exists()
+    sh(folder, "mv", "clipart/animals", "clipart/beasts")
+    dds.ok("discard", folder / "clipart/beasts/007.jpg")
+    assert os.listdir(folder / "clipart/animals") == ["007.jpg"]
+    assert len(os.listdir(folder / "clipart/beasts")) == 59
+    refused = dds.run("discard", folder / "clipart/animals/007.jpg")
+    assert refused.returncode == 2 and "nothing is staged at clipart/animals/007.jpg" in refused.stderr
+    refused = dds.run("discard", folder)
+    assert refused.returncode == 2 and "--all" in refused.stderr
+    left = staged(dds, folder)
+    assert set(left) == {"large.bin", "text/a..b.txt", "text/what?.txt"} | {p for p in left if p.startswith("clipart/beasts/")}
+    # After a kill it is as it was, and by another mount everything goes.
+    process.kill()
+    wait_until(lambda: not is_mounted(folder), "the mount is gone after kill -9 of its owner")
+    wait_until(lambda: "changes kept" in dds.ok("status"), "its process is gone, too")
+    mount(served.url, folder, "fuse")
+    assert staged(dds, folder) == left
+    said = json.loads(dds.ok("discard", "--all", "--json"))
+    assert {file["path"] for file in said["files"]} == set(left) and said["dir"] == str(folder)
+    assert staged(dds, folder) == {}
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert {p: found[p] for p in files} == files and not (folder / "clipart/beasts").exists()
+
+
 def test_a_branch_that_moved_is_a_conflict_that_is_shown(served, mount, dds, env, tmp_path):  # noqa: F811
     one, two = tmp_path / "one", tmp_path / "two"
     mount(served.url, one, "fuse")

@@ -20,7 +20,7 @@ from cells import Kernel
 from conftest import serve
 from nbformat.v4 import new_code_cell, new_notebook
 from processes import Dds, wait_until
-from repositories import LARGE_BYTES, copy_repository, git
+from repositories import LARGE_BYTES, copy_repository, dvc, git
 
 TOKEN = "canary-77c1d0"
 CSV = "name,legs,weight\ncat,4,3.5\nbird,2,\n"
@@ -204,6 +204,32 @@ def test_a_file_is_read_and_seek(kernel, repo):
     lines = kernel.ok(code).stdout.splitlines()
     assert lines[:2] == [str(list(large[-4:])), str(list(large[1_000_000:1_000_004]))]
     assert lines[2:] == ['["# Art"]', f"./large.bin {LARGE_BYTES}", "1"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_conflict(kernel, start_server, repository, env, tmp_path):
+    # Larger than what is read whole.
+    (repository.folder / "big.bin").write_bytes(b"1" * (20 << 20))
+    dvc(repository.folder, "add", "--quiet", "big.bin", env=env)
+    git(repository.folder, "add", "--all", env=env)
+    git(repository.folder, "commit", "--quiet", "--message", "Big", env=env)
+    other = tmp_path / "big.bin"
+    other.write_bytes(b"2" * (20 << 20))
+    code = f"""
+        use std::io::{{Read, Seek, SeekFrom}};
+        let changing = dds::open("{start_server(repository).url}")?;
+        let mut part = [0u8; 4];
+        let mut big = changing.file("big.bin")?;
+        big.read_exact(&mut part)?; println!("{{part:?}}");
+        changing.upload(["{other}"], "", "Other bytes")?;
+        big.seek(SeekFrom::Start(15 << 20))?;
+        println!("{{}}", big.read_exact(&mut part).unwrap_err());
+        big = changing.file("big.bin")?;
+        big.seek(SeekFrom::Start(15 << 20))?;
+        big.read_exact(&mut part)?; println!("{{part:?}}");
+    """
+    before, error, after = kernel.ok(code).stdout.splitlines()[:3]
+    assert before == str([ord("1")] * 4) and after == str([ord("2")] * 4)
+    assert "big.bin has changed since it was opened" in error
 
 
 def test_a_table_has_types_and_is_shown(kernel, repo):

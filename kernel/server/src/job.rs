@@ -18,7 +18,7 @@ pub use spec::{MAX_SPEC_BYTES, Spec, Step};
 use crate::session::{Services, text_bundle, wiring};
 use dds_cmd::{CellCommand, Command, dispatch};
 use dds_core::job::{Event, Status};
-use dds_core::{Cancel, Config, Cx, Error, Kind, Outcome, Result};
+use dds_core::{Cancel, Config, Cx, Error, Kind, Result};
 use session::JobSession;
 use sink::StepSink;
 use std::panic::AssertUnwindSafe;
@@ -139,8 +139,8 @@ fn one(
     for bundle in text_bundle(&outcome).iter().chain(&outcome.displays) {
         cx.sink.display(bundle);
     }
-    let Outcome { summary, json, .. } = outcome;
-    let (result, result_file) = sink.result(json)?;
+    let (result, result_file) = sink.result(outcome.data().into_owned())?;
+    let summary = outcome.summary;
     sink.emit(Event::StepFinished {
         step: number,
         command,

@@ -49,13 +49,15 @@ pub fn tell(text: &str) {
 
 /// Shows a command's result.
 pub fn outcome(outcome: &Outcome, style: Style) {
+    if style.json {
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let _ = outcome.write_json(&mut out).and_then(|()| writeln!(out)).and_then(|()| out.flush());
+        return;
+    }
     say(&outcome_text(outcome, style));
 }
 
 fn outcome_text(outcome: &Outcome, style: Style) -> String {
-    if style.json {
-        return serde_json::to_string_pretty(&outcome.json).unwrap_or_default();
-    }
     let mut blocks: Vec<String> = Vec::new();
     if !outcome.summary.is_empty() {
         let summary = printable(&outcome.summary);
@@ -191,13 +193,12 @@ mod tests {
     const PLAIN: Style = Style { json: false, colour_out: false, colour_err: false };
 
     #[test]
-    fn results_as_text_and_as_json() {
+    fn results_as_text() {
         let result = Outcome::new("2 files", json!({"n": 2}))
             .detail("a\nb\u{1b}[31m")
             .display(MimeBundle::text("grid of 2 images"))
             .display(MimeBundle::default().with_png("AAAA".into(), 1, 1));
         assert_eq!(outcome_text(&result, PLAIN), "2 files\na\nb\\u{1b}[31m\ngrid of 2 images");
-        assert_eq!(outcome_text(&result, Style { json: true, ..PLAIN }), "{\n  \"n\": 2\n}");
         let coloured = outcome_text(&result, Style { colour_out: true, ..PLAIN });
         assert!(coloured.starts_with("\u{1b}[1m2 files\u{1b}[0m\n"));
     }

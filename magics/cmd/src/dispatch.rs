@@ -15,6 +15,7 @@ pub fn run(command: &Command, door: Door, engines: &Engines<'_>, cx: &Cx) -> Res
         Command::Order(r) => mount.order(r, cx),
         Command::Status(r) => mount.status(r, cx),
         Command::Commit(r) => mount.commit(r, cx),
+        Command::Discard(r) => mount.discard(r, cx),
         Command::Ls(r) => data.ls(r, cx),
         Command::Stat(r) => data.stat(r, cx),
         Command::Cat(r) => data.cat(r, cx),

@@ -13,7 +13,7 @@ pub const THEMES: &[Theme] = &[
         title: "Data",
         commands: &[
             "mount", "unmount", "mounts", "order", "ls", "tree", "stat", "cat", "head", "show", "diff",
-            "log", "status", "commit", "upload", "clone", "login", "logout",
+            "log", "status", "commit", "discard", "upload", "clone", "login", "logout",
         ],
     },
     Theme { title: "Images", commands: &["fetch", "verify", "convert"] },
@@ -67,6 +67,7 @@ pub fn examples(door: Door, command: &str) -> &'static [&'static str] {
         "verify" => &["verify photos", "verify photos --remove"],
         "status" => &["status", "status photos"],
         "commit" => &["commit photos -m 'One more bird'", "commit -m 'Labels' --new-branch labels"],
+        "discard" => &["discard photos/labels.csv photos/drafts", "discard photos --all"],
         "upload" => &[
             "upload new.jpg --to dagshub://team/photos:birds -m 'One more bird'",
             "upload birds --to dagshub://team/photos --new-branch more-birds",

@@ -29,6 +29,7 @@ pub trait MountEngine: Send + Sync {
     fn order(&self, r: &rq::Order, cx: &Cx) -> Result<Outcome>;
     fn status(&self, r: &rq::Status, cx: &Cx) -> Result<Outcome>;
     fn commit(&self, r: &rq::Commit, cx: &Cx) -> Result<Outcome>;
+    fn discard(&self, r: &rq::Discard, cx: &Cx) -> Result<Outcome>;
 }
 
 /// Images and models. Implemented by `dds-learn`.

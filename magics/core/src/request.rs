@@ -71,6 +71,19 @@ pub struct Commit {
     pub token: Option<String>,
 }
 
+/// Take back what was written into a mounted folder and is not committed yet
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Discard {
+    /// Files and folders of a mounted folder, as they are called now or were called before; of a renamed one
+    /// both names are as before
+    pub files: Vec<String>,
+    /// Everything that is staged in the mounted folder that is named; without a name, in the only one in which
+    /// something is staged
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// Unmount a folder
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default, deny_unknown_fields)]

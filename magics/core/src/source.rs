@@ -32,6 +32,8 @@ pub struct Entry {
     pub size: Option<u64>,
     pub digest: Option<Digest>,
     pub versioning: Versioning,
+    /// Marked as a program, by Git or DVC. Not every server tells.
+    pub executable: bool,
 }
 
 /// A tree of files at one pinned revision. Implementations are cheap to share and may be called

@@ -5,6 +5,7 @@ mod clone;
 mod diff;
 mod fetch;
 mod head;
+mod listing;
 mod log;
 mod named;
 mod tree;
@@ -18,14 +19,15 @@ use crate::open::open_repo;
 use dds_core::engine::DataEngine;
 use dds_core::mime::{escape_html, printable};
 use dds_core::request as rq;
-use dds_core::table::{Align, Table, bytes, count};
+use dds_core::table::{Align, Table, bytes};
 use dds_core::{
     Config, Cx, Entry, EntryKind, Error, Kind, Located, Outcome, RepoPath, RepoTarget, RepoUrl, Resolver,
     Result, Source, Versioning,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,7 +114,7 @@ impl DataEngine for Data {
                 (source.list(&path, r.recursive, cx)?, shown, path)
             }
         };
-        Ok(listing(&entries, &base, &shown, r.long))
+        Ok(listing::of(entries, &base, &shown, r.long))
     }
 
     fn stat(&self, r: &rq::Stat, cx: &Cx) -> Result<Outcome> {
@@ -129,7 +131,7 @@ impl DataEngine for Data {
             table.row(["digest", &digest.to_string()]);
         }
         table.row(["kept by", keeper(entry.versioning)]);
-        let mut json = entry_json(&entry);
+        let mut json = json!(listing::Row::of(&entry));
         if let Some(fields) = json.as_object_mut() {
             fields.insert("target".into(), shown.clone().into());
         }
@@ -223,59 +225,6 @@ fn shown(source: &dyn Source, path: &RepoPath) -> String {
     if path.is_root() { id } else { format!("{id}:{path}") }
 }
 
-fn listing(entries: &[Entry], base: &RepoPath, shown: &str, long: bool) -> Outcome {
-    let files: Vec<&Entry> = entries.iter().filter(|e| e.kind == EntryKind::File).collect();
-    let total: u64 = files.iter().filter_map(|e| e.size).sum();
-    let folders = entries.len() - files.len();
-    let mut parts = Vec::new();
-    if folders > 0 {
-        parts.push(count(folders, "folder"));
-    }
-    if !files.is_empty() || folders == 0 {
-        parts.push(format!("{}, {}", count(files.len(), "file"), bytes(total)));
-    }
-    let summary = format!("{}: {}", printable(shown), parts.join(", "));
-    let mut table = if long {
-        Table::new(&[
-            ("size", Align::Right),
-            ("kept by", Align::Left),
-            ("digest", Align::Left),
-            ("name", Align::Left),
-        ])
-    } else {
-        Table::new(&[("size", Align::Right), ("name", Align::Left)])
-    };
-    for entry in entries.iter().take(MAX_ROWS) {
-        let below = entry.path.strip_prefix(base).unwrap_or_else(|| entry.path.clone());
-        let slash = if entry.kind == EntryKind::Dir { "/" } else { "" };
-        let name = format!("{below}{slash}");
-        let size = match (entry.kind, entry.size) {
-            (EntryKind::Dir, _) => String::new(),
-            (EntryKind::File, Some(size)) => bytes(size),
-            (EntryKind::File, None) => "?".to_owned(),
-        };
-        if long {
-            let digest = entry.digest.map(|d| d.to_string()).unwrap_or_default();
-            table.row([size.as_str(), keeper(entry.versioning), &digest, &name]);
-        } else {
-            table.row([size.as_str(), &name]);
-        }
-    }
-    if entries.len() > MAX_ROWS {
-        table.note(format!("… and {} more (--json lists all)", entries.len() - MAX_ROWS));
-    }
-    let json = json!({"target": shown, "entries": entries.iter().map(entry_json).collect::<Vec<Value>>()});
-    let outcome = Outcome::new(summary, json);
-    if entries.is_empty() { outcome } else { outcome.detail(table.text()).html(table.html()) }
-}
-
-fn entry_json(entry: &Entry) -> Value {
-    json!({
-        "path": entry.path, "kind": entry.kind, "size": entry.size,
-        "digest": entry.digest.map(|d| d.to_string()), "versioning": entry.versioning,
-    })
-}
-
 fn kind(entry: &Entry) -> &'static str {
     match entry.kind {
         EntryKind::File => "file",
@@ -347,7 +296,8 @@ fn local_stat(at: &Path) -> Result<Entry> {
 fn local_entry(path: RepoPath, meta: &std::fs::Metadata) -> Entry {
     let (kind, size) =
         if meta.is_dir() { (EntryKind::Dir, None) } else { (EntryKind::File, Some(meta.len())) };
-    Entry { path, kind, size, digest: None, versioning: Versioning::Local }
+    let executable = kind == EntryKind::File && meta.permissions().mode() & 0o111 != 0;
+    Entry { path, kind, size, digest: None, versioning: Versioning::Local, executable }
 }
 
 #[cfg(test)]

@@ -382,7 +382,12 @@ fn settle(opened: &File, file: tempfile::TempPath, path: &Path, durable: bool) -
         opened.sync_data().map_err(io)?;
     }
     file.persist(path).map_err(|e| io(e.error))?;
-    if durable { File::open(dir).and_then(|d| d.sync_all()).map_err(io) } else { Ok(()) }
+    if durable {
+        File::open(dir).and_then(|d| d.sync_all()).map_err(io)?;
+        #[cfg(test)]
+        tests::SYNCED.with_borrow_mut(|synced| synced.push(path.to_owned()));
+    }
+    Ok(())
 }
 
 fn parent(path: &Path) -> Result<&Path> {

@@ -95,7 +95,7 @@ pub fn links_to_nowhere(root: &Path, cx: &Cx) -> Result<Vec<RepoPath>> {
 }
 
 fn item(path: RepoPath, kind: EntryKind, size: Option<u64>) -> Entry {
-    Entry { path, kind, size, digest: None, versioning: Versioning::Local }
+    Entry { path, kind, size, digest: None, versioning: Versioning::Local, executable: false }
 }
 
 impl Source for LocalTree {

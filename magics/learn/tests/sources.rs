@@ -34,6 +34,7 @@ impl Memory {
             size: Some(bytes.len() as u64),
             digest: Some(Digest::Md5(Md5::digest(bytes).into())),
             versioning: Versioning::Dvc,
+            executable: false,
         }
     }
 
@@ -64,6 +65,7 @@ impl Source for Memory {
                 size: None,
                 digest: None,
                 versioning: Versioning::Git,
+                executable: false,
             });
         }
         Err(Error::not_found(format!("{path}: not in the repository")))

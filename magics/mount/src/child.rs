@@ -10,17 +10,18 @@ use crate::fuse::{self, Mounted};
 use crate::mount_point;
 use crate::open::{Opener, Repositories, commit_of};
 use crate::order;
-use crate::overlay::{AtCommit, Overlay};
+use crate::overlay::{AtCommit, Discarded, Overlay, Staged};
 use crate::pool::Pool;
 use crate::protocol::{self, Answer, Command, MAX_PATHS, Request, Role, Spec, Tree, Url, What};
 use crate::reader::Reader;
 use crate::stage::{
-    self,
+    self, Stage,
     area::{self, About},
 };
 use crate::stats::Counters;
-use crate::superblock::Superblock;
-use dds_core::{Cancel, Config, Cx, Error, Kind, RepoUrl, Result, Source};
+use crate::streams;
+use crate::superblock::{Changes, Superblock};
+use dds_core::{Cancel, Config, Cx, Error, Kind, RepoPath, RepoUrl, Result, Source};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -52,6 +53,7 @@ pub fn child_main_with(opener: Arc<dyn Opener>, loaded: fn()) -> ! {
     let code = match protocol::receive::<Role>(&mut stdin) {
         Ok(Some(Role::Mount(spec))) => run(*spec, opener, loaded, stdin),
         Ok(Some(Role::Watch { dir })) => watch(&dir, stdin),
+        Ok(Some(Role::Sweep { record })) => streams::watch(&record, stdin),
         Ok(None) => 0,
         Err(error) => {
             Out::default().say(0, What::Error(error.into()));
@@ -243,6 +245,7 @@ impl Host {
             }),
             Command::Staged {} => self.staged(),
             Command::Settle { commit, branch, until } => self.settle(&commit, branch, until),
+            Command::Discard { paths, all } => self.discard(&paths, all),
             Command::Unmount {} => Ok(What::Unmounted {}),
         }
     }
@@ -259,6 +262,7 @@ impl Host {
         match command {
             Command::Follow { list } => self.follow(&list),
             Command::Staged {} => self.staged(),
+            Command::Discard { paths, all } => self.discard(&paths, all),
             Command::Settle { commit, branch, until } => {
                 let done = self.settle(&commit, branch, until)?;
                 self.out.say(0, What::Moved(self.tree()));
@@ -288,16 +292,22 @@ impl Host {
             return Err(Error::usage("the mount is read-only, so nothing is staged"));
         };
         let (found, until) = self.overlay.staged();
-        let list = stage.dir().join("staged.jsonl");
-        let mut lines = Vec::new();
-        for staged in &found {
-            serde_json::to_writer(&mut lines, staged).map_err(|e| Error::internal(e.to_string()))?;
-            lines.push(b'\n');
-        }
-        std::fs::write(&list, lines).map_err(|e| Error::io(&list, &e))?;
+        let list = written(stage, "staged.jsonl", &found)?;
         let commit = commit_of(&self.superblock.source().id()).unwrap_or_default().to_owned();
         let (url, branch) = (without_credentials(self.url.at(&about.branch)).into(), about.branch.clone());
         Ok(What::Staged { url, branch, commit, count: found.len(), until, list })
+    }
+
+    fn discard(&self, paths: &[RepoPath], all: bool) -> Result<What> {
+        let Some(stage) = self.overlay.stage() else {
+            return Err(Error::usage("the mount is read-only, so nothing is staged"));
+        };
+        if paths.is_empty() != all {
+            return Err(Error::internal("either some paths, or all"));
+        }
+        let Discarded { files, stale } = self.overlay.discard(paths)?;
+        self.mounted.invalidate(&Changes::default(), &stale);
+        Ok(What::Discarded { count: files.len(), list: written(stage, "discarded.jsonl", &files)? })
     }
 
     fn settle(&mut self, commit: &str, branch: String, until: u64) -> Result<What> {
@@ -316,6 +326,18 @@ impl Host {
         }
         let _ = watcher.wait();
     }
+}
+
+/// A list that may be longer than a message, as a file of the staging area.
+fn written(stage: &Stage, name: &str, found: &[Staged]) -> Result<PathBuf> {
+    let list = stage.dir().join(name);
+    let mut lines = Vec::new();
+    for staged in found {
+        serde_json::to_writer(&mut lines, staged).map_err(|e| Error::internal(e.to_string()))?;
+        lines.push(b'\n');
+    }
+    std::fs::write(&list, lines).map_err(|e| Error::io(&list, &e))?;
+    Ok(list)
 }
 
 /// Opens the repository at earlier commits.

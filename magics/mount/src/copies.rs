@@ -196,11 +196,10 @@ impl Copies {
         Ok(copies)
     }
 
-    /// Puts a node in the place of every file; [`Copies::bring`] fetches them. When it fails, the folder is
-    /// empty again.
-    pub fn place(plan: &Plan, source: &dyn Source, dir: &Path, cx: &Cx) -> Result<Self> {
-        let now = Some(SystemTime::now());
-        let copies = Self { root: Root::open(dir)?, made: Mutex::default(), when_wanted: now };
+    /// Puts a node in the place of every file; [`Copies::bring`] fetches them. Both get the time stamp `time`.
+    /// When it fails, the folder is empty again.
+    pub fn place(plan: &Plan, source: &dyn Source, dir: &Path, time: SystemTime, cx: &Cx) -> Result<Self> {
+        let copies = Self { root: Root::open(dir)?, made: Mutex::default(), when_wanted: Some(time) };
         if let Err(error) = copies.put_nodes(&plan.files, &source.id(), cx) {
             copies.remove()?;
             return Err(error);
@@ -400,7 +399,8 @@ impl Copies {
                 format!("{}: gone while it was written", self.root.path().join(path.as_str()).display()),
             )
         })?;
-        file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
+        let mode = if entry.executable { 0o555 } else { 0o444 };
+        file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         if let Some(time) = self.when_wanted {
             file.set_modified(time).map_err(failed)?;
         }

@@ -123,6 +123,7 @@ impl Mounts {
         let (url, named) = dds_data::here::to_mount(&r.url, &r.dir, &config, cx)?;
         let (url, config) = with_token(absolute(url, cx), &config, token.as_ref());
         self.check_apart(&named)?;
+        streams::sweep_dead(&config.runtime_dir);
         // Before anything is made: a wrong URL or token leaves no trace.
         let source = self.table.open_to_mount(&url, &config, cx)?;
         let target = Target::prepare(&named)?;
@@ -182,7 +183,13 @@ impl Mounts {
         let run = &config.runtime_dir;
         let by_fuse = match r.via.as_str() {
             "copy" | "stream" => None,
-            "auto" | "" if streams::is_offered(run) => None,
+            "auto" | "" if streams::is_offered(run) => {
+                // Where FUSE works, somebody has asked for it.
+                if let Err(error) = fuse::probe() {
+                    cx.sink.note(&streams::instead_of_fuse(&error));
+                }
+                None
+            }
             "fuse" => Some(by_fuse(target)?),
             "auto" | "" => match by_fuse(target) {
                 Ok(made) => Some(made),
@@ -205,8 +212,7 @@ impl Mounts {
                 let streams = Streams::fill(
                     &plan,
                     source.clone(),
-                    &target.dir,
-                    run,
+                    &streams::At { dir: &target.dir, made: &target.made, run, exe: &config.exe },
                     streamed.clone(),
                     problems.clone(),
                     cx,
@@ -377,6 +383,10 @@ impl MountEngine for Mounts {
 
     fn commit(&self, r: &rq::Commit, cx: &Cx) -> Result<Outcome> {
         self.commit_staged(r, cx)
+    }
+
+    fn discard(&self, r: &rq::Discard, cx: &Cx) -> Result<Outcome> {
+        self.discard_staged(r, cx)
     }
 
     fn mounts(&self, _: &rq::Mounts, _: &Cx) -> Result<Outcome> {

@@ -149,17 +149,17 @@ impl Inner {
     fn attr(&self, item: &Item) -> Result<FileAttr> {
         let writable = self.overlay.stage().is_some();
         let (file, folder) = if writable { (0o644, 0o755) } else { (0o444, 0o555) };
+        let perm = if item.executable() { file | 0o111 } else { file };
         let (ino, node) = match item {
             Item::Base(Inode::Dir(dir)) => {
                 return Ok(self.attr_with(dir.ino, 0, FileType::Directory, folder, dir.modified));
             }
             Item::Base(Inode::File(base)) => {
                 let size = base.size(self.reader.cx())?;
-                return Ok(self.attr_with(base.ino, size, FileType::RegularFile, file, base.modified));
+                return Ok(self.attr_with(base.ino, size, FileType::RegularFile, perm, base.modified));
             }
             Item::Node(node) => (node.ino, node),
         };
-        let perm = if node.change.executable() == Some(true) { file | 0o111 } else { file };
         if node.change.is_dir() {
             return Ok(self.attr_with(ino, 0, FileType::Directory, folder, node.modified));
         }

@@ -72,6 +72,7 @@ pub struct FileNode {
     pub parent: Ino,
     pub path: RepoPath,
     pub digest: Option<Digest>,
+    pub executable: bool,
     pub modified: SystemTime,
     /// Index in the walk order of the whole tree.
     pub position: usize,
@@ -82,7 +83,7 @@ pub struct FileNode {
 }
 
 impl FileNode {
-    pub(crate) fn new(place: Place, size: Option<u64>, digest: Option<Digest>) -> Self {
+    pub(crate) fn new(place: Place, size: Option<u64>, digest: Option<Digest>, executable: bool) -> Self {
         let known = OnceLock::new();
         if let Some(size) = size {
             let _ = known.set(size);
@@ -92,6 +93,7 @@ impl FileNode {
             parent: place.parent,
             path: place.path,
             digest,
+            executable,
             modified: place.modified,
             position: place.position,
             source: place.source,

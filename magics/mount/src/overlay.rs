@@ -10,7 +10,7 @@ use crate::stage::{Change, Moved, Stage};
 use crate::superblock::Superblock;
 use dds_core::{Cx, RepoPath, Result, Source};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::{File, Metadata};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
@@ -18,8 +18,10 @@ use std::time::SystemTime;
 
 mod change;
 mod copy_up;
+mod discard;
 mod report;
 
+pub use discard::Discarded;
 pub use report::{Staged, What};
 
 /// Numbers of staged files and folders begin here; those of the repository stay far below.
@@ -53,6 +55,8 @@ struct State {
     paths: HashMap<Ino, RepoPath>,
     /// Numbers that have no name any more, and that a program may still have open.
     parted: HashMap<Ino, Parted>,
+    /// Numbers of the repository's files under which other bytes were written: the system may remember those.
+    spoiled: HashSet<Ino>,
 }
 
 /// What a number stands for that has no name any more, until the kernel forgets it.
@@ -82,6 +86,15 @@ pub struct Node {
     own: Mutex<Weak<Own>>,
     /// When it was last changed, by the clock of the mount.
     seq: Arc<AtomicU64>,
+    /// A file of the repository as it is there, at its own path, under another number ([`Overlay::discard`]).
+    restored: bool,
+}
+
+impl Node {
+    fn executable(&self) -> bool {
+        let base = || self.base.as_ref().is_some_and(|base| base.executable);
+        self.change.executable().unwrap_or_else(base)
+    }
 }
 
 /// The bytes of a staged file, open.
@@ -118,6 +131,15 @@ impl Item {
         match self {
             Item::Base(inode) => matches!(inode, Inode::Dir(_)),
             Item::Node(node) => node.change.is_dir(),
+        }
+    }
+
+    /// Whether it is marked as a program, here or in the repository.
+    pub fn executable(&self) -> bool {
+        match self {
+            Item::Base(Inode::File(file)) => file.executable,
+            Item::Base(Inode::Dir(_)) => false,
+            Item::Node(node) => node.executable(),
         }
     }
 
@@ -189,6 +211,7 @@ impl Overlay {
                 let node = overlay.found_again(change, at_commit);
                 state.insert(&path, Arc::new(node));
             }
+            overlay.number_copies(&mut state);
         }
         overlay.drop_known();
         overlay
@@ -217,6 +240,8 @@ impl Overlay {
         let state = self.read();
         match state.paths.get(&ino) {
             Some(path) => state.get(path).cloned().map(Item::Node),
+            // The number of bytes that were written, and are gone.
+            None if state.spoiled.contains(&ino) => None,
             None => self.base.inode(ino).map(Item::Base),
         }
     }
@@ -242,6 +267,8 @@ impl Overlay {
         }
         let item = match node {
             Some(node) => Item::Node(node.clone()),
+            // The number of bytes that were written, and are gone.
+            None if state.spoiled.contains(&ino) => return Err(Errno::STALE.into()),
             None => Item::Base(self.base.inode(ino).ok_or(Errno::STALE)?),
         };
         match item.file() {
@@ -359,6 +386,7 @@ impl Overlay {
             modified: SystemTime::now(),
             own: Mutex::default(),
             seq: Arc::new(AtomicU64::new(now)),
+            restored: false,
         }
     }
 
@@ -410,7 +438,7 @@ impl Overlay {
             position: usize::MAX,
             source,
         };
-        Some(Arc::new(FileNode::new(place, moved.size, moved.digest)))
+        Some(Arc::new(FileNode::new(place, moved.size, moved.digest, false)))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -522,6 +550,9 @@ impl State {
         let Some(parent) = path.parent() else { return };
         if node.ino != 0 {
             self.paths.insert(node.ino, path.clone());
+        }
+        if node.ino < FIRST_INO && node.change.id().is_some() {
+            self.spoiled.insert(node.ino);
         }
         let before = self
             .dirs

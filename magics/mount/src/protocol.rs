@@ -25,6 +25,11 @@ pub enum Role {
     Watch {
         dir: PathBuf,
     },
+    /// Wait for stdin to close without a word, then remove the files of a session without FUSE
+    /// ([`crate::streams`]), of which `record` tells.
+    Sweep {
+        record: PathBuf,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -200,6 +205,11 @@ pub enum Command {
         branch: String,
         until: u64,
     },
+    /// Take back what is staged at these paths, or everything.
+    Discard {
+        paths: Vec<RepoPath>,
+        all: bool,
+    },
     Unmount {},
 }
 
@@ -235,6 +245,11 @@ pub enum What {
         commit: String,
         count: usize,
         until: u64,
+        list: PathBuf,
+    },
+    /// What was taken back, listed as for [`What::Staged`].
+    Discarded {
+        count: usize,
         list: PathBuf,
     },
     /// Somebody else had changes committed; the folder shows the result.

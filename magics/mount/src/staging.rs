@@ -3,6 +3,8 @@
 //! A mount of this session is asked by its pipe, one of another process by the socket of its staging
 //! area. The files are sent from here; the mount process is told afterwards, and shows the new commit.
 
+mod discard;
+
 use crate::control;
 use crate::engine::Mounts;
 use crate::open::with_token;
@@ -13,7 +15,7 @@ use crate::table::{Mount, Way};
 use dds_core::mime::printable;
 use dds_core::request as rq;
 use dds_core::table::{Align, Table, bytes as size_text, count as count_text};
-use dds_core::{Config, Cx, Error, Outcome, RepoPath, RepoUrl, Result, Secret};
+use dds_core::{Config, Cx, Error, Kind, Outcome, RepoPath, RepoUrl, Result, Secret};
 use dds_data::publish::{Choice, OutFile, Publish, publish};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,12 +89,7 @@ impl Writable {
         else {
             return Err(Error::internal("the mount process answered something else"));
         };
-        let io = |e: std::io::Error| Error::io(&list, &e);
-        let mut files = Vec::with_capacity(count);
-        for line in BufReader::new(std::fs::File::open(&list).map_err(io)?).lines() {
-            let line = line.map_err(io)?;
-            files.push(serde_json::from_str(&line).map_err(|e| Error::internal(e.to_string()))?);
-        }
+        let files = listed(&list, count)?;
         let url = match &self.mount {
             Some(mount) => mount.url().at(&branch),
             None => url.into(),
@@ -128,9 +125,16 @@ impl Mounts {
             false => vec![self.writable_at(&r.dir, cx)?],
         };
         let (mut lines, mut values, mut html) = (Vec::new(), Vec::new(), String::new());
-        let mut total = 0;
+        let (mut total, mut ended) = (0, BTreeSet::new());
         for one in &wanted {
-            let snapshot = one.snapshot(cx)?;
+            let snapshot = match one.snapshot(cx) {
+                // Of another process, which is ending just now: what it noted is on disk.
+                Err(e) if r.dir.is_empty() && one.mount.is_none() && e.kind == Kind::Unavailable => {
+                    ended.insert(&one.stage);
+                    continue;
+                }
+                snapshot => snapshot?,
+            };
             if snapshot.files.is_empty() && r.dir.is_empty() {
                 continue;
             }
@@ -150,7 +154,9 @@ impl Mounts {
         }
         let mut asleep = Vec::new();
         if r.dir.is_empty() {
-            for left in self.areas().iter().filter(|area| !area.held).filter_map(left_in) {
+            let areas = self.areas();
+            let asleep_now = areas.iter().filter(|area| !area.held || ended.contains(&area.path));
+            for left in asleep_now.filter_map(left_in) {
                 lines.push(left.to_string());
                 asleep.push(json!({
                     "dir": left.dir, "url": left.url, "branch": left.branch, "changes": left.count,
@@ -168,7 +174,7 @@ impl Mounts {
 
     pub(crate) fn commit_staged(&self, r: &rq::Commit, cx: &Cx) -> Result<Outcome> {
         let one = match r.dir.is_empty() {
-            true => self.only_staged(cx)?,
+            true => self.only_staged("commit", cx)?,
             false => self.writable_at(&r.dir, cx)?,
         };
         let snapshot = one.snapshot(cx)?;
@@ -333,7 +339,7 @@ impl Mounts {
             .hint("`dds mounts` lists what is mounted"))
     }
 
-    fn only_staged(&self, cx: &Cx) -> Result<Writable> {
+    fn only_staged(&self, verb: &str, cx: &Cx) -> Result<Writable> {
         let mut staged = Vec::new();
         for one in self.writable(cx) {
             if !one.snapshot(cx)?.files.is_empty() {
@@ -347,13 +353,24 @@ impl Mounts {
         }
         staged.pop().ok_or_else(|| {
             let asleep = self.areas().iter().filter(|area| !area.held).find_map(left_in);
-            let error = Error::usage("nothing to commit: nothing is staged in a mounted folder");
+            let error = Error::usage(format!("nothing to {verb}: nothing is staged in a mounted folder"));
             match asleep {
                 Some(left) => error.hint(left.to_string()),
                 None => error.hint("write into a mounted folder first, or use `dds upload`"),
             }
         })
     }
+}
+
+/// What a mount process has listed in a file.
+fn listed(list: &Path, count: usize) -> Result<Vec<Staged>> {
+    let io = |e: std::io::Error| Error::io(list, &e);
+    let mut files = Vec::with_capacity(count);
+    for line in BufReader::new(std::fs::File::open(list).map_err(io)?).lines() {
+        let line = line.map_err(io)?;
+        files.push(serde_json::from_str(&line).map_err(|e| Error::internal(e.to_string()))?);
+    }
+    Ok(files)
 }
 
 /// A folder for bytes on their way, in the staging area: it is private, and on the right disk.

@@ -7,10 +7,13 @@
 //!
 //! Files that are read in the order of their paths are fetched ahead.
 
+mod left;
+
 use crate::copies::{Copies, Plan};
 use crate::stats::Streamed;
 use crate::table::Problems;
 use dds_core::{Cx, Entry, Error, Kind, RepoPath, Result, Source};
+use left::Watched;
 use md5::{Digest as _, Md5};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
@@ -22,7 +25,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+pub(crate) use left::{sweep_dead, watch};
 
 /// By which the loader finds the library, and the library the sessions.
 const PRELOAD_VAR: &str = "LD_PRELOAD";
@@ -84,6 +89,16 @@ pub fn variables(cache: &Path, run: &Path) -> Result<[(&'static str, PathBuf); 2
 /// Whether programs that this process starts read streamed folders of a session with this folder.
 pub fn is_offered(run: &Path) -> bool {
     std::env::var_os(STREAMS_VAR).is_some_and(|table| Path::new(&table) == table_in(run))
+}
+
+/// What to tell where FUSE was wanted and files come when they are opened instead. One line.
+pub fn instead_of_fuse(why: &Error) -> String {
+    format!(
+        "no FUSE here ({}): files are fetched when a program opens them, which Rust cells, `!` lines and what \
+         they start can do, and programs without the C library cannot; for FUSE start the container with \
+         `--device /dev/fuse --cap-add SYS_ADMIN`, or load its module: modprobe fuse",
+        why.message
+    )
 }
 
 fn table_in(run: &Path) -> PathBuf {
@@ -164,6 +179,18 @@ struct Inner {
     coming: Mutex<HashSet<RepoPath>>,
     came: Condvar,
     ahead: Mutex<Ahead>,
+    watched: Mutex<Watched>,
+}
+
+/// Where a folder is filled.
+pub struct At<'a> {
+    pub dir: &'a Path,
+    /// Folders that were made for it, outermost first.
+    pub made: &'a [PathBuf],
+    /// The session's private folder.
+    pub run: &'a Path,
+    /// This program, which has the role of the watcher.
+    pub exe: &'a Path,
 }
 
 /// What the folder shows.
@@ -192,29 +219,30 @@ struct Ahead {
 }
 
 impl Streams {
-    /// Fills `dir`, an existing empty folder, with nodes, and answers programs from then on. `run` is
-    /// the session's private folder.
+    /// Fills an existing empty folder with nodes, and answers programs from then on.
     ///
     /// # Errors
     /// When the folder or the socket cannot be written; then the folder is empty again.
     pub fn fill(
         plan: &Plan,
         source: Arc<dyn Source>,
-        dir: &Path,
-        run: &Path,
+        at: &At<'_>,
         streamed: Arc<Streamed>,
         problems: Arc<Problems>,
         cx: &Cx,
     ) -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let run = at.run;
         let table = table_in(run);
         make_private(&table)?;
         remove_old_rows(&table);
         let name = format!("{}-{number}", std::process::id());
         let (row, socket) = (table.join(&name), run.join(format!("stream-{name}")));
-        let dir = dir.canonicalize().map_err(|e| Error::io(dir, &e))?;
-        let copies = Copies::place(plan, &*source, &dir, cx)?;
+        let dir = at.dir.canonicalize().map_err(|e| Error::io(at.dir, &e))?;
+        let time = SystemTime::now();
+        let mut watched = Watched::new(&socket, &dir, at.made, time, at.exe)?;
+        let copies = Copies::place(plan, &*source, &dir, time, cx).inspect_err(|_| watched.dismiss())?;
         let inner = Arc::new(Inner {
             copies,
             tree: RwLock::new(Tree::new(source, plan)),
@@ -230,6 +258,7 @@ impl Streams {
             coming: Mutex::default(),
             came: Condvar::new(),
             ahead: Mutex::default(),
+            watched: Mutex::new(watched),
         });
         let streams = Self { inner };
         match streams.listen(&dir) {
@@ -276,7 +305,9 @@ impl Streams {
     /// As [`Copies::remove`].
     pub fn remove(&self) -> Result<crate::copies::Removed> {
         self.inner.end();
-        self.inner.copies.remove()
+        let removed = self.inner.copies.remove()?;
+        lock(&self.inner.watched).dismiss();
+        Ok(removed)
     }
 }
 

@@ -129,7 +129,7 @@ impl Superblock {
 }
 
 impl Tree {
-    /// Builds the tree of `entries`, taking inode numbers over from `old` where the bytes are the same.
+    /// Builds the tree of `entries`, taking inode numbers over from `old` where bytes and mode are the same.
     fn build(
         old: Option<&Tree>,
         mut entries: Vec<Entry>,
@@ -161,7 +161,8 @@ impl Tree {
             let known = old.and_then(|old| match old.at(&entry.path)? {
                 Inode::File(file) => {
                     let same = same_revision || (file.digest.is_some() && file.digest == entry.digest);
-                    same.then(|| file.clone())
+                    // The kernel remembers modes by number, too.
+                    (same && file.executable == entry.executable).then(|| file.clone())
                 }
                 Inode::Dir(_) => None,
             });
@@ -179,7 +180,7 @@ impl Tree {
                 position: order.len(),
                 source: source.clone(),
             };
-            let file = FileNode::new(place, size, entry.digest);
+            let file = FileNode::new(place, size, entry.digest, entry.executable);
             builder.put(ino, Inode::File(Arc::new(file)));
             builder.adopt(ino);
             order.push(ino);

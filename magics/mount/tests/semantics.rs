@@ -9,7 +9,8 @@ mod repo;
 #[allow(dead_code, reason = "shared between the tests")]
 mod session;
 
-use dds_core::RepoUrl;
+use dds_core::engine::MountEngine;
+use dds_core::{RepoUrl, request as rq};
 use session::Session;
 use std::process::Command;
 
@@ -72,12 +73,14 @@ fn run(session: &Session, line: &str, way: &str) -> Vec<String> {
     let outcome = match words.as_slice() {
         ["mount", repo, dir] => {
             repo::push(&session.at(repo), "1");
-            session.mount(&session.at(repo), dir, way).map(drop)
+            session.mount(&session.at(repo), dir, way).map(|_| None)
         }
-        ["unmount", dir] => session.unmount(dir).map(drop),
-        ["status", dir] => {
-            let text = session.status(dir).text().replace(session.root.to_str().unwrap(), "HOME");
-            return text.lines().map(str::to_owned).collect();
+        ["unmount", dir] => session.unmount(dir).map(|_| None),
+        ["status", dir] => Ok(Some(session.status(dir))),
+        ["discard", rest @ ..] => {
+            let (flags, files): (Vec<&str>, Vec<&str>) = rest.iter().partition(|word| word.starts_with("--"));
+            let files = files.into_iter().map(str::to_owned).collect();
+            session.mounts.discard(&rq::Discard { files, all: flags == ["--all"] }, &session.cx).map(Some)
         }
         ["order", dir, more @ ..] => {
             let clear = more == ["--clear"];
@@ -89,15 +92,13 @@ fn run(session: &Session, line: &str, way: &str) -> Vec<String> {
         ["refresh"] => {
             repo::push(&session.at("art"), "2");
             let url = RepoUrl::Local { path: session.at("art"), rev: None };
-            session.mounts.refresh(&url, &session.cx)
+            session.mounts.refresh(&url, &session.cx).map(|()| None)
         }
         other => panic!("no such command: {other:?}"),
     };
-    match outcome {
-        Ok(()) => Vec::new(),
-        Err(error) => {
-            let message = error.message.replace(session.root.to_str().unwrap(), "HOME");
-            vec![format!("{}: {message}", error.kind.name())]
-        }
-    }
+    let text = match outcome {
+        Ok(outcome) => outcome.map_or_else(String::new, |outcome| outcome.text()),
+        Err(error) => format!("{}: {}", error.kind.name(), error.message),
+    };
+    text.replace(session.root.to_str().unwrap(), "HOME").lines().map(str::to_owned).collect()
 }

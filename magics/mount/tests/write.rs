@@ -285,6 +285,118 @@ fn a_commit_brings_everything_into_the_repository_and_the_folder_shows_it() {
     assert!(!session.at("other/more").exists());
 }
 
+fn mode(file: &Path) -> u32 {
+    fs::metadata(file).unwrap().mode() & 0o777
+}
+
+#[test]
+fn programs_are_programs_also_after_a_commit() {
+    if !fuse_works() {
+        return;
+    }
+    let session = Session::new();
+    let served = serve(&session);
+    fs::write(served.repo.join("run.sh"), "#!/bin/sh\necho ran\n").unwrap();
+    fs::set_permissions(served.repo.join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    git(&served.repo, &["add", "run.sh"]);
+    git(&served.repo, &["commit", "-qm", "a program"]);
+    let url = served.server.repo_url();
+    mount(&session, &url, "data");
+    let dir = session.at("data");
+    assert_eq!((mode(&dir.join("run.sh")), mode(&dir.join("README.md"))), (0o755, 0o644));
+    assert_eq!(Command::new(dir.join("run.sh")).output().unwrap().stdout, b"ran\n");
+    let pinned = format!("{url}@{}", git(&served.repo, &["rev-parse", "HEAD"]));
+    mount(&session, &pinned, "pinned");
+    assert_eq!(mode(&session.at("pinned/run.sh")), 0o555);
+    let request = rq::Mount { url: pinned, dir: "copies".into(), via: "copy".into(), ..Default::default() };
+    session.mounts.mount(&request, &session.cx).unwrap();
+    assert_eq!((mode(&session.at("copies/run.sh")), mode(&session.at("copies/README.md"))), (0o555, 0o444));
+
+    // There and back is no change.
+    let set =
+        |name: &str, mode| fs::set_permissions(dir.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    set("run.sh", 0o644);
+    assert_eq!(mode(&dir.join("run.sh")), 0o644);
+    set("run.sh", 0o755);
+    assert_eq!(changes(&session.status("data")), []);
+    // A mark, and a program that is renamed and written.
+    set("notes/a.txt", 0o755);
+    fs::rename(dir.join("run.sh"), dir.join("go.sh")).unwrap();
+    assert_eq!(mode(&dir.join("go.sh")), 0o755);
+    OpenOptions::new().append(true).open(dir.join("go.sh")).unwrap().write_all(b"echo more\n").unwrap();
+    assert_eq!(mode(&dir.join("go.sh")), 0o755);
+    commit(&session, rq::Commit { dir: "data".into(), ..Default::default() }).unwrap();
+    let kept = git(&served.repo, &["ls-tree", "-r", "HEAD", "go.sh", "notes/a.txt"]);
+    assert_eq!(kept.matches("100755").count(), 2, "{kept}");
+    mount(&session, &url, "again");
+    for at in ["data", "again"].map(|name| session.at(name)) {
+        assert_eq!((mode(&at.join("go.sh")), mode(&at.join("notes/a.txt"))), (0o755, 0o755));
+        assert_eq!(Command::new(at.join("go.sh")).output().unwrap().stdout, b"ran\nmore\n");
+    }
+    assert_eq!(session.status("data").summary, "nothing is staged");
+    // And taken away.
+    set("go.sh", 0o644);
+    commit(&session, rq::Commit { dir: "data".into(), ..Default::default() }).unwrap();
+    assert_eq!(mode(&dir.join("go.sh")), 0o644);
+    assert!(git(&served.repo, &["ls-tree", "HEAD", "go.sh"]).starts_with("100644"));
+}
+
+#[test]
+fn what_is_discarded_is_the_repositorys_again() {
+    if !fuse_works() {
+        return;
+    }
+    let session = Session::new();
+    let served = serve(&session);
+    mount(&session, &served.server.repo_url(), "data");
+    let dir = session.at("data");
+    let discard = |files: &[&str], all: bool| {
+        let files = files.iter().map(|file| (*file).to_owned()).collect();
+        session.mounts.discard(&rq::Discard { files, all }, &session.cx)
+    };
+    fs::write(dir.join("README.md"), "other words, and more of them\n").unwrap();
+    fs::rename(dir.join("images/class 0"), dir.join("images/renamed")).unwrap();
+    fs::write(dir.join("images/renamed/new.txt"), "new").unwrap();
+    fs::remove_file(dir.join("notes/a.txt")).unwrap();
+    let (mut open, mut seen) = (File::open(dir.join("README.md")).unwrap(), [0; 5]);
+    open.read_exact(&mut seen).unwrap();
+    discard(&["data/README.md"], false).unwrap();
+    // Whole and small parts, through the system's memory of the file.
+    assert_eq!(fs::read(dir.join("README.md")).unwrap(), b"# Art\n");
+    assert_eq!(fs::metadata(dir.join("README.md")).unwrap().len(), 6);
+    let mut rest = String::new();
+    open.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, " words, and more of them\n", "who has it open reads on");
+    assert_eq!(fs::read(dir.join("README.md")).unwrap(), b"# Art\n");
+    // By the name that a folder had; what is new in it stays.
+    let done = discard(&["data/images/class 0"], false).unwrap();
+    assert!(done.summary.contains("3 renamed"), "{done:?}");
+    assert_eq!(names(&dir.join("images/class 0")), ["0.bin", "1.bin", "2.bin"]);
+    assert_eq!(names(&dir.join("images/renamed")), ["new.txt"]);
+    assert!(fs::read(dir.join("images/class 0/0.bin")).unwrap() == memory::noise(2_000, 1));
+    let left = pairs(&[("added", "images/renamed/new.txt"), ("removed", "notes/a.txt")]);
+    assert_eq!(changes(&session.status("data")), left);
+    // Refused: what is not staged, what is the whole.
+    for (files, why) in [(&["data/README.md"][..], "nothing is staged"), (&["data"], "whole"), (&[], "what")]
+    {
+        let e = discard(files, false).unwrap_err();
+        assert!(e.kind == Kind::Usage && e.message.contains(why) && e.hint.is_some(), "{e}");
+    }
+    assert_eq!(changes(&session.status("data")), left);
+    session.mounts.unmount(&rq::Unmount { dir: "data".into() }, &session.cx).unwrap();
+    mount(&session, &served.server.repo_url(), "data");
+    assert_eq!(changes(&session.status("data")), left);
+    let mut open =
+        OpenOptions::new().read(true).append(true).open(dir.join("images/renamed/new.txt")).unwrap();
+    discard(&[], true).unwrap();
+    // As with a removed file, who has it open goes on in it.
+    open.write_all(b" and more").unwrap();
+    assert_eq!(text_of(&open), "new and more");
+    assert_eq!(fs::read(dir.join("notes/a.txt")).unwrap(), b"a\n");
+    assert_eq!(names(&dir.join("images")), ["class 0", "class 1"]);
+    assert_eq!(session.status("data").summary, "nothing is staged");
+}
+
 #[test]
 fn others_changes_are_shown_and_never_overwritten() {
     if !fuse_works() {

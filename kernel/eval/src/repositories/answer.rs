@@ -109,8 +109,7 @@ fn read(
         return Err(Error::usage(format!("{path} is a folder")).hint("`list` and `walk` say what is in it"));
     }
     if digest.is_some() && entry.digest.map(|d| d.to_string()).as_deref() != digest {
-        return Err(Error::new(Kind::Conflict, format!("{path} has changed since it was opened"))
-            .hint("open it again: repo.file(PATH)"));
+        return Err(changed(path));
     }
     let size = entry.size.unwrap_or(0);
     let end = if entry.size.is_some() { range.end.min(size) } else { range.end };
@@ -118,8 +117,14 @@ fn read(
         let error = too_large(path.as_str());
         return Err(Error::new(Kind::Limit, error.message()).hint(error.hint().unwrap_or_default()));
     }
+    // The branch may move at any moment; one answer is of one version.
+    let still = || match stat(source, path, cx)?.digest == entry.digest {
+        true => Ok(()),
+        false => Err(changed(path)),
+    };
     if range.start == 0 && size <= WHOLE && (entry.size.is_none() || end == size) {
         let mut bytes = source.read(path, cx)?;
+        still()?;
         bytes.truncate(usize::try_from(end).unwrap_or(usize::MAX));
         return in_pieces(bytes, piece);
     }
@@ -127,6 +132,7 @@ fn read(
     while at < end {
         cx.cancel.check()?;
         let bytes = source.read_range(path, at..end.min(at.saturating_add(STRIDE)), cx)?;
+        still()?;
         if bytes.is_empty() {
             break;
         }
@@ -134,6 +140,11 @@ fn read(
         in_pieces(bytes, piece)?;
     }
     Ok(())
+}
+
+fn changed(path: &RepoPath) -> Error {
+    Error::new(Kind::Conflict, format!("{path} has changed since it was opened"))
+        .hint("open it again: repo.file(PATH)")
 }
 
 fn in_pieces(bytes: Vec<u8>, piece: &mut dyn FnMut(Vec<u8>) -> Result<()>) -> Result<()> {

@@ -1,9 +1,10 @@
 use super::*;
 use dds::repo::wire::{Opened, Uploaded, What, entries};
 use dds_core::source::Uploaded as Done;
-use dds_core::{Entry, EntryKind, Kind, RepoPath, Source, Versioning};
+use dds_core::{Digest, Entry, EntryKind, Kind, RepoPath, Source, Versioning};
 use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// One folder of files. `slow` is read until the reader gives up; both is told.
@@ -12,15 +13,31 @@ struct Memory {
     slow: Mutex<Sender<&'static str>>,
     announced: Mutex<Vec<String>>,
     listed: Mutex<Vec<String>>,
+    /// What every byte of `moving` is, which changes when `moves` and something was read.
+    version: AtomicU8,
+    moves: AtomicBool,
 }
+
+/// The bytes of `moving`: more than are read at a time.
+const MOVING: usize = 20 << 20;
 
 impl Memory {
     fn entry(&self, path: &RepoPath) -> Result<Entry> {
-        let entry =
-            |kind, size| Entry { path: path.clone(), kind, size, digest: None, versioning: Versioning::Dvc };
+        let entry = |kind, size| Entry {
+            path: path.clone(),
+            kind,
+            size,
+            digest: None,
+            versioning: Versioning::Dvc,
+            executable: false,
+        };
         if let Some((_, bytes)) = self.files.iter().find(|(name, _)| *name == path.as_str()) {
             let size = if path.name() == "huge" { dds::repo::MAX_READ + 1 } else { bytes.len() as u64 };
             return Ok(entry(EntryKind::File, Some(size)));
+        }
+        if path.as_str() == "moving" {
+            let digest = Some(Digest::Md5([self.version.load(SeqCst); 16]));
+            return Ok(Entry { digest, ..entry(EntryKind::File, Some(MOVING as u64)) });
         }
         let is_folder =
             |name: &&str| name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'));
@@ -63,6 +80,11 @@ impl Source for Memory {
     }
 
     fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>> {
+        if path.as_str() == "moving" {
+            let bytes = vec![self.version.load(SeqCst); usize::try_from(range.end - range.start).unwrap()];
+            self.version.fetch_add(u8::from(self.moves.load(SeqCst)), SeqCst);
+            return Ok(bytes);
+        }
         let bytes = self.read(path, cx)?;
         let at = |n: u64| usize::try_from(n).unwrap().min(bytes.len());
         Ok(bytes[at(range.start)..at(range.end)].to_vec())
@@ -126,7 +148,8 @@ fn stage() -> Stage {
         ("slow", vec![0]),
     ];
     let (announced, listed) = (Mutex::default(), Mutex::default());
-    let memory = Arc::new(Memory { files, slow: Mutex::new(sender), announced, listed });
+    let (version, moves) = (AtomicU8::default(), AtomicBool::default());
+    let memory = Arc::new(Memory { files, slow: Mutex::new(sender), announced, listed, version, moves });
     let data = Arc::new(Data(memory.clone()));
     let service = Service::start(&Repositories { data, run: run.clone() }).unwrap();
     Stage { _folder: folder, run, service, memory, slow }
@@ -220,6 +243,29 @@ fn errors_say_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.hint().unwrap().contains("read_range"));
     assert!(stage.answer("", read("huge", 1..u64::MAX)).1.is_ok(), "at the bound");
+}
+
+#[test]
+fn bytes_of_two_versions_are_never_mixed() {
+    let stage = stage();
+    let opened = Digest::Md5([0; 16]).to_string();
+    let part = |from: usize, to: usize, of: Option<&str>| {
+        let range = (from as u64, to as u64);
+        stage.answer("", What::Read("moving".into(), range.0, range.1, of.map(str::to_owned)))
+    };
+    let (pieces, end) = part(0, MOVING / 2, Some(&opened));
+    assert!(end.is_ok() && pieces.concat() == vec![0; MOVING / 2]);
+    // Between two ranges of an opened file.
+    stage.memory.version.store(1, SeqCst);
+    let error = part(MOVING / 2, MOVING, Some(&opened)).1.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.hint().unwrap().contains("open it again"), "{error}");
+    assert!(part(0, MOVING, None).1.is_ok(), "who opens it now gets what it is now");
+    // Within one answer, which is made of several reads.
+    stage.memory.moves.store(true, SeqCst);
+    let (pieces, end) = part(0, MOVING, None);
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(pieces.is_empty(), "what was read while it changed is not handed out");
 }
 
 #[test]

@@ -52,6 +52,10 @@ impl MountEngine for ShellMounts {
         self.0.commit(r, cx)
     }
 
+    fn discard(&self, r: &rq::Discard, cx: &Cx) -> Result<Outcome> {
+        self.0.discard(r, cx)
+    }
+
     fn mounts(&self, _: &rq::Mounts, _: &Cx) -> Result<Outcome> {
         let ours = mount_point::table()?.into_iter().filter(mount_point::MountPoint::is_ours);
         let dirs: Vec<String> = ours.map(|point| point.dir.display().to_string()).collect();

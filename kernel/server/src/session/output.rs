@@ -14,8 +14,9 @@ pub const MAX_RESULT_BYTES: usize = 256 * 1024;
 pub(crate) fn bundles(command: &str, outcome: &Outcome, as_json: bool) -> Vec<MimeBundle> {
     let mut out = Vec::new();
     if as_json {
-        let text = serde_json::to_string_pretty(&outcome.json).unwrap_or_default();
-        out.push(MimeBundle::text(text).with("application/json", outcome.json.clone()));
+        let data = outcome.data().into_owned();
+        let text = serde_json::to_string_pretty(&data).unwrap_or_default();
+        out.push(MimeBundle::text(text).with("application/json", data));
     } else {
         if let Some(first) = text_bundle(outcome) {
             out.push(first);
@@ -23,12 +24,16 @@ pub(crate) fn bundles(command: &str, outcome: &Outcome, as_json: bool) -> Vec<Mi
         out.extend(outcome.displays.iter().cloned());
     }
     if let Some(first) = out.first_mut() {
-        first.metadata.insert("dds".into(), typed(command, &outcome.json));
+        first.metadata.insert("dds".into(), typed(command, outcome));
     }
     out
 }
 
-fn typed(command: &str, result: &Value) -> Value {
+fn typed(command: &str, outcome: &Outcome) -> Value {
+    let result = &outcome.json;
+    if outcome.large.is_some() {
+        return json!({"command": command, "omitted": true});
+    }
     let size = serde_json::to_string(result).map_or(usize::MAX, |t| t.len());
     if size > MAX_RESULT_BYTES {
         return json!({"command": command, "omitted": true});

@@ -24,7 +24,7 @@ impl DataEngine for Echo {
 }
 
 impl MountEngine for Echo {
-    echoes!(mount: rq::Mount, unmount: rq::Unmount, mounts: rq::Mounts, order: rq::Order, status: rq::Status, commit: rq::Commit);
+    echoes!(mount: rq::Mount, unmount: rq::Unmount, mounts: rq::Mounts, order: rq::Order, status: rq::Status, commit: rq::Commit, discard: rq::Discard);
 }
 
 impl LearnEngine for Echo {

@@ -71,6 +71,9 @@ pub struct RawEntry {
     versioning: Option<String>,
     #[serde(default)]
     missing: bool,
+    /// Ours alone tells it.
+    #[serde(default)]
+    executable: bool,
 }
 
 /// `{error, details}`, and what other servers write.
@@ -102,7 +105,7 @@ impl RawEntry {
             Some("bucket") => Versioning::Bucket,
             _ => Versioning::Git,
         };
-        Ok(Some(Entry { path, kind, size, digest, versioning }))
+        Ok(Some(Entry { path, kind, size, digest, versioning, executable: self.executable }))
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Output {
     pub files: Option<Vec<ListedFile>>,
     /// Of a single file: its versions in remotes that keep files under their own names.
     pub versions: Versions,
+    /// `isexec`: a single file that is a program.
+    pub executable: bool,
     /// Where it comes from, when it is no data of this repository.
     pub import: Option<Import>,
 }
@@ -54,6 +56,7 @@ pub struct ListedFile {
     pub digest: Digest,
     pub size: Option<u64>,
     pub versions: Versions,
+    pub executable: bool,
 }
 
 /// The place that `dvc import` or `dvc import-url` copied from.
@@ -139,6 +142,8 @@ pub struct RawOut {
     pub cache: bool,
     files: Option<Vec<RawListed>>,
     #[serde(default)]
+    isexec: bool,
+    #[serde(default)]
     cloud: BTreeMap<String, RawVersion>,
 }
 
@@ -147,6 +152,8 @@ struct RawListed {
     relpath: String,
     md5: Option<String>,
     size: Option<u64>,
+    #[serde(default)]
+    isexec: bool,
     #[serde(default)]
     cloud: BTreeMap<String, RawVersion>,
 }
@@ -233,6 +240,7 @@ impl RawOut {
             remote: self.remote,
             files,
             versions: versions(self.cloud),
+            executable: self.isexec,
             import: None,
         })
     }
@@ -264,7 +272,8 @@ fn listed(file: &RepoPath, text: &str, raw: Vec<RawListed>) -> Result<Vec<Listed
             if path.is_root() || !matches!(digest, Digest::Md5(_)) || !seen.insert(path.clone()) {
                 return Err(at(&format!("{:?} is not a file, or comes twice", one.relpath)));
             }
-            Ok(ListedFile { path, digest, size: one.size, versions: versions(one.cloud) })
+            let (versions, executable) = (versions(one.cloud), one.isexec);
+            Ok(ListedFile { path, digest, size: one.size, versions, executable })
         })
         .collect()
 }

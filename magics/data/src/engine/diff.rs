@@ -1,7 +1,8 @@
 //! `diff`: what two revisions of a repository have that the other has not, file by file. Files that DVC
 //! keeps are compared by digest; nothing of them is fetched.
 
-use super::{Data, MAX_ROWS, Place, entry_json, keeper};
+use super::listing::Row;
+use super::{Data, MAX_ROWS, Place, keeper};
 use crate::here::{self, working_tree};
 use dds_core::mime::printable;
 use dds_core::request as rq;
@@ -154,15 +155,15 @@ fn differ(old: &Side, b: &Entry, new: &Side, a: &Entry, cx: &Cx) -> Result<bool>
 
 fn outcome(changes: &[Change], place: &str, old: &Side, new: &Side) -> Outcome {
     let of = |kind: fn(&Change) -> Option<Value>| changes.iter().filter_map(kind).collect::<Vec<Value>>();
-    let added = of(|c| if let Change::Added(e) = c { Some(entry_json(e)) } else { None });
-    let removed = of(|c| if let Change::Removed(e) = c { Some(entry_json(e)) } else { None });
+    let added = of(|c| if let Change::Added(e) = c { Some(json!(Row::of(e))) } else { None });
+    let removed = of(|c| if let Change::Removed(e) = c { Some(json!(Row::of(e))) } else { None });
     let changed = of(|c| match c {
-        Change::Changed(b, a) => Some(json!({"path": a.path, "old": entry_json(b), "new": entry_json(a)})),
+        Change::Changed(b, a) => Some(json!({"path": a.path, "old": Row::of(b), "new": Row::of(a)})),
         _ => None,
     });
     let renamed = of(|c| match c {
         Change::Renamed(b, a) => {
-            Some(json!({"from": b.path, "path": a.path, "old": entry_json(b), "new": entry_json(a)}))
+            Some(json!({"from": b.path, "path": a.path, "old": Row::of(b), "new": Row::of(a)}))
         }
         _ => None,
     });

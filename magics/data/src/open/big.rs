@@ -502,3 +502,6 @@ fn keep(partial: &Partial, fetching: &Fetching, digest: Digest) {
 
 /// Text files of DVC 2 with their own digest are not larger.
 const MAX_LEGACY_BYTES: u64 = 512 << 20;
+
+#[cfg(test)]
+mod tests;

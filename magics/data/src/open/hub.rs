@@ -331,7 +331,8 @@ async fn walk(client: HubClient, commit: &str, dir: RepoPath) -> Result<Vec<Entr
 }
 
 fn folder(path: &RepoPath) -> Entry {
-    Entry { path: path.clone(), kind: EntryKind::Dir, size: None, digest: None, versioning: Versioning::Git }
+    let (kind, versioning) = (EntryKind::Dir, Versioning::Git);
+    Entry { path: path.clone(), kind, size: None, digest: None, versioning, executable: false }
 }
 
 impl Fetch for HubClient {

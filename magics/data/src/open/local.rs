@@ -154,7 +154,7 @@ impl Local {
         }
         let far = || {
             nodes().filter_map(|(path, node)| match node {
-                Node::Dvc { digest, layout, size, keeper } if size.get().is_none() => {
+                Node::Dvc { digest, layout, size, keeper, .. } if size.get().is_none() => {
                     keeper.stores.reaches_far().then(|| (keeper, size, keeper.wanted(path, digest, *layout)))
                 }
                 _ => None,
@@ -358,7 +358,7 @@ impl Fetch for Far {
         let (snapshot, repository) = (self.snapshot.clone(), self.repository.clone());
         Box::pin(async move {
             match file(&snapshot, &path)? {
-                Node::Dvc { digest, layout, size, keeper } => {
+                Node::Dvc { digest, layout, size, keeper, .. } => {
                     let whole = range.is_none();
                     let wanted = keeper.wanted(&path, digest, *layout);
                     let bytes = keeper.fetch(&wanted, range, max).await?;

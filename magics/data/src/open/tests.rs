@@ -123,6 +123,34 @@ fn a_served_and_a_local_repository_read_the_same() {
 }
 
 #[test]
+fn programs_are_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let sample = Sample::new();
+    for (name, mode) in [("run.sh", 0o755), ("plain.sh", 0o644)] {
+        write(&sample.repo.join(name), b"#!/bin/sh\n");
+        std::fs::set_permissions(sample.repo.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let md5 = hash::md5(&content("plain.jpg"));
+    let text = format!("outs:\n- md5: {md5}\n  size: 9\n  isexec: true\n  hash: md5\n  path: tool\n");
+    write(&sample.repo.join("tool.dvc"), text.as_bytes());
+    git(&sample.repo, &["add", "run.sh", "plain.sh", "tool.dvc"]);
+    git(&sample.repo, &["commit", "-qm", "programs"]);
+    let server = sample.serve(ServeOptions::default());
+    let (cx, config) = (sample.cx(), sample.config("cache"));
+    let bare = sample.home.path().join("far.git");
+    git(sample.home.path(), &["clone", "-q", "--bare", "art", "far.git"]);
+    for url in [url(&server), RepoUrl::parse("art").unwrap(), RepoUrl::parse(bare.to_str().unwrap()).unwrap()]
+    {
+        let source = open(&url, &config, &cx).unwrap();
+        let all = source.list(&RepoPath::root(), true, &cx).unwrap();
+        let marked: Vec<&str> = all.iter().filter(|e| e.executable).map(|e| e.path.as_str()).collect();
+        assert_eq!(marked, ["run.sh", "tool"], "{url}");
+        assert!(source.stat(&path("run.sh"), &cx).unwrap().executable);
+        assert!(!source.stat(&path("plain.sh"), &cx).unwrap().executable);
+    }
+}
+
+#[test]
 fn sources_work_from_threads_of_another_runtime() {
     let sample = Sample::new();
     let server = sample.serve(ServeOptions::default());

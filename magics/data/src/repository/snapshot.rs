@@ -28,12 +28,14 @@ pub enum Node {
         oid: git2::Oid,
         digest: Digest,
         size: OnceLock<u64>,
+        executable: bool,
     },
     Dvc {
         digest: Digest,
         layout: Layout,
         size: OnceLock<u64>,
         keeper: Arc<Keeper>,
+        executable: bool,
     },
     EmptyDir,
 }
@@ -223,25 +225,27 @@ impl Snapshot {
     }
 
     fn file_entry(&self, path: RepoPath, node: &Node) -> Entry {
-        let (digest, size, versioning) = match node {
-            Node::Git { digest, size, .. } => (Some(*digest), size.get().copied(), Versioning::Git),
-            Node::Dvc { digest, layout, size, keeper } => {
+        let (digest, size, versioning, executable) = match node {
+            Node::Git { digest, size, executable, .. } => {
+                (Some(*digest), size.get().copied(), Versioning::Git, *executable)
+            }
+            Node::Dvc { digest, layout, size, keeper, executable } => {
                 let known = size.get().copied().or_else(|| {
                     let found = keeper.stores.len(digest, *layout)?;
                     Some(*size.get_or_init(|| found))
                 });
-                (Some(*digest), known, Versioning::Dvc)
+                (Some(*digest), known, Versioning::Dvc, *executable)
             }
-            Node::EmptyDir => (None, None, Versioning::Dvc),
+            Node::EmptyDir => (None, None, Versioning::Dvc, false),
         };
-        Entry { path, kind: EntryKind::File, size, digest, versioning }
+        Entry { path, kind: EntryKind::File, size, digest, versioning, executable }
     }
 
     fn dir_entry(&self, path: RepoPath) -> Entry {
         let tracked = self.output_of(&path);
         let digest = tracked.filter(|t| t.output.path == path).map(|t| t.output.digest);
         let versioning = if tracked.is_some() { Versioning::Dvc } else { Versioning::Git };
-        Entry { path, kind: EntryKind::Dir, size: None, digest, versioning }
+        Entry { path, kind: EntryKind::Dir, size: None, digest, versioning, executable: false }
     }
 
     /// A path below a folder whose content is not known may well exist.

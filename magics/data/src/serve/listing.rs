@@ -115,6 +115,9 @@ fn entry(shared: &Shared, base: &str, commit: &str, e: &Entry) -> Value {
         // The number is required by DagsHub's clients; this says that it means nothing.
         fields.insert("missing".into(), true.into());
     }
+    if let (true, Some(fields)) = (e.executable, value.as_object_mut()) {
+        fields.insert("executable".into(), true.into());
+    }
     value
 }
 

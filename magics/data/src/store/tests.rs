@@ -2,6 +2,43 @@ use super::*;
 use dds_core::Kind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+thread_local! {
+    /// What this thread has waited for the disk for.
+    pub(super) static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Objects that are named by a commit afterwards must outlive a crash, those of a cache need not: there they
+/// are looked at again when they are read.
+#[test]
+fn what_is_uploaded_is_on_the_disk_before_it_is_named() {
+    let (dir, kept) = store();
+    let cache = BlobStore::cache(dir.path().join("cache"));
+    let synced = || SYNCED.take().len();
+    for (n, store) in [kept, cache].into_iter().enumerate() {
+        let staged = |bytes: &[u8]| {
+            let mut writer = store.writer().unwrap();
+            writer.write(bytes).unwrap();
+            writer.stage()
+        };
+        let (digest, len) = staged(b"uploaded").finish(None).unwrap();
+        assert_eq!(synced(), 1, "{n}");
+        assert_eq!((store.len(&digest, Layout::V3), len), (Some(8), 8));
+        // What a crash left of a file that nobody had waited for: as long, and nothing in it.
+        if n == 1 {
+            let path = store.path(&digest, Layout::V3);
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, [0; 8]).unwrap();
+            staged(b"uploaded").finish(None).unwrap();
+            assert_eq!((synced(), fs::read(&path).unwrap()), (1, b"uploaded".to_vec()));
+            store.put(&hash::md5(b"fetched"), b"fetched").unwrap();
+            assert_eq!(synced(), 0, "what can be fetched again is not waited for");
+        } else {
+            store.put(&hash::md5(b"fetched"), b"fetched").unwrap();
+            assert_eq!(synced(), 1);
+        }
+    }
+}
+
 fn store() -> (tempfile::TempDir, BlobStore) {
     let dir = tempfile::tempdir().unwrap();
     let store = BlobStore::new(dir.path());

@@ -77,6 +77,7 @@ fn the_limit_is_refused_before_anything_is_written() {
                 size,
                 digest: None,
                 versioning: dds_core::Versioning::Dvc,
+                executable: false,
             };
             Ok(vec![entry("a", Some(self.0)), entry("b", None)])
         }

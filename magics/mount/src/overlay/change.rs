@@ -139,11 +139,7 @@ impl Overlay {
         let path = state.path_of(ino, self.base()).ok_or(Errno::STALE)?;
         let item = state.resolve(&path, self.base()).filter(|item| item.ino() == ino);
         let Some(item) = item else { return Ok(()) };
-        let now = match &item {
-            Item::Node(node) => node.change.executable(),
-            Item::Base(_) => None,
-        };
-        if item.is_dir() || now.unwrap_or(false) == executable {
+        if item.is_dir() || item.executable() == executable {
             return Ok(());
         }
         let node = match &item {

@@ -81,10 +81,12 @@ impl Overlay {
             state.parted.insert(ino, Parted::Removed { own: Some(own.clone()), base: None });
             return Ok(own);
         };
-        let executable = match &item {
+        let said = match &item {
             Item::Node(node) => node.change.executable(),
             Item::Base(_) => None,
         };
+        // The repository's own mark goes along with the name.
+        let executable = said.or_else(|| item.executable().then_some(true));
         let change = Change::File { id, executable };
         stage.note(&vec![(path.clone(), Some(change.clone()))]).map_err(|e| self.io(&e))?;
         let node = Arc::new(self.node(ino, change, None));

@@ -1,5 +1,6 @@
 //! What is staged, for people and for a commit, and what is left of it afterwards.
 
+use super::discard::noted;
 use super::{Item, MAX_COMMITTED, Node, Overlay, Parted, State};
 use crate::inode::{Ino, Inode};
 use crate::stage::{Batch, Change};
@@ -45,6 +46,10 @@ impl Overlay {
     pub fn staged(&self) -> (Vec<Staged>, u64) {
         // Written under the lock, so that nothing is half done.
         let state = self.write();
+        (self.staged_in(&state), self.clock.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn staged_in(&self, state: &State) -> Vec<Staged> {
         let mut found = Vec::new();
         let (mut files, mut hiding) = (BTreeSet::new(), Vec::new());
         for (path, node) in state.nodes() {
@@ -68,7 +73,7 @@ impl Overlay {
             }
         }
         found.sort_by(|a, b| a.path.cmp(&b.path));
-        (found, self.clock.load(Ordering::SeqCst))
+        found
     }
 
     fn staged_at(&self, path: &RepoPath, node: &Node) -> Option<Staged> {
@@ -81,14 +86,17 @@ impl Overlay {
             }
             Change::Moved(moved) => {
                 let same = node.base.as_ref().zip(there).is_some_and(|(base, there)| base.ino == there.ino());
-                if same && moved.executable.is_none() {
+                let is_executable = node.base.as_ref().is_some_and(|base| base.executable);
+                if same && moved.executable.is_none_or(|executable| executable == is_executable) {
                     return None;
                 }
                 (What::Renamed { from: moved.from.clone(), commit: moved.commit.clone() }, moved.size)
             }
             Change::Dir { .. } | Change::Removed => return None,
         };
-        Some(Staged { path: path.clone(), what, size, executable: node.change.executable() })
+        // A renamed program stays one.
+        let executable = node.change.executable().or_else(|| node.executable().then_some(true));
+        Some(Staged { path: path.clone(), what, size, executable })
     }
 
     /// The repository below has moved. With `until`, because everything that was staged at that time
@@ -108,6 +116,10 @@ impl Overlay {
                 Change::Removed => is_in || base.is_none(),
                 // Git keeps no empty folders, but their owner made them for something.
                 Change::Dir { .. } => is_in && base.is_some(),
+                Change::Moved(_) if node.restored => {
+                    // As long as that is what the repository has there.
+                    base.zip(node.base.as_ref()).is_none_or(|(base, as_it_was)| base.ino() != as_it_was.ino)
+                }
                 Change::File { .. } | Change::Moved(_) => is_in,
             };
             if drop {
@@ -126,6 +138,8 @@ impl Overlay {
         }
         for (path, node) in dropped {
             let Some(id) = node.change.id() else { continue };
+            // If the number is still in use, then for these very bytes.
+            state.spoiled.remove(&node.ino);
             match self.base.at(&path) {
                 Some(Inode::File(base)) if base.ino == node.ino => {}
                 Some(Inode::File(base)) if state.parted.len() < MAX_COMMITTED => {
@@ -138,7 +152,7 @@ impl Overlay {
         }
         self.keep_folders(&mut state);
         // To drop a path drops all below it, so what stays is said again.
-        batch.extend(state.nodes().into_iter().map(|(path, node)| (path, Some(node.change.clone()))));
+        batch.extend(noted(&state));
         if let Err(e) = stage.note(&batch).and_then(|()| stage.sync()) {
             tracing::warn!("the staging area could not be brought up to date: {e}");
         }
@@ -166,7 +180,10 @@ impl Overlay {
                 }
                 _ => false,
             };
-            if known && node.change.executable().is_none() {
+            let mode_known = node.change.executable().is_none_or(
+                |executable| matches!(&base, Some(Inode::File(file)) if file.executable == executable),
+            );
+            if known && mode_known {
                 state.drop_one(&path, &node);
                 batch.push((path, None));
                 node.change.id().into_iter().for_each(|id| stage.remove_file(id));
@@ -180,7 +197,7 @@ impl Overlay {
     }
 
     /// Folders that hold changes stay, also when the repository has none of that name any more.
-    fn keep_folders(&self, state: &mut State) {
+    pub(super) fn keep_folders(&self, state: &mut State) {
         for (path, _) in state.nodes() {
             let mut above: Vec<RepoPath> = Vec::new();
             let mut at = path.parent();
@@ -201,7 +218,7 @@ impl Overlay {
 
 impl State {
     /// All nodes, folders before what is in them.
-    fn nodes(&self) -> Vec<(RepoPath, Arc<Node>)> {
+    pub(super) fn nodes(&self) -> Vec<(RepoPath, Arc<Node>)> {
         let mut nodes: Vec<(RepoPath, Arc<Node>)> = Vec::new();
         for (dir, names) in &self.dirs {
             let Ok(dir) = RepoPath::parse(dir) else { continue };

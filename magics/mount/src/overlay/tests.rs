@@ -276,3 +276,120 @@ fn names_that_could_not_be_committed_are_refused() {
     assert_eq!(read_only.mkdir(ROOT, OsStr::new("x")).map(drop).unwrap_err(), Errno::ROFS);
     assert_eq!(read_only.unlink(ROOT, OsStr::new("a")).unwrap_err(), Errno::ROFS);
 }
+
+/// Whatever was done, and whatever of it is taken back: that is as in the repository, and nothing else changes.
+#[test]
+fn what_is_discarded_is_as_before_and_the_rest_stays() {
+    let names = ["a", "d/a", "d/b", "d/e/a", "d/e", "e/f", "d", "e", "x", "x/y", "d-x/a", "d-x"];
+    for seed in 0..300 {
+        let root = tempfile::tempdir().unwrap();
+        let base = base(&FILES);
+        let overlay = overlay(root.path(), &base);
+        let mut dice = Dice(seed);
+        println!("seed {seed}");
+        for step in 0..12 {
+            let (at, to) = (names[dice.roll(names.len())], names[dice.roll(names.len())]);
+            let (parent, name) = (path(at).parent().unwrap(), path(at).name().to_owned());
+            let is_dir = |at: &RepoPath| {
+                let found = overlay.read().resolve(at, &base);
+                at.is_root() || found.is_some_and(|item| item.is_dir())
+            };
+            if !is_dir(&parent) || !is_dir(&path(to).parent().unwrap()) {
+                continue;
+            }
+            let (dir, name) = (overlay.dir(parent.as_str()), OsStr::new(&name));
+            let turn = dice.roll(5);
+            println!("{turn} {at} {to}");
+            match turn {
+                0 if !is_dir(&path(at)) => {
+                    overlay.put(parent.as_str(), path(at).name(), &format!("new {step}"))
+                }
+                1 => drop(overlay.mkdir(dir, name)),
+                2 if is_dir(&path(at)) => drop(overlay.rmdir(dir, name)),
+                2 => drop(overlay.unlink(dir, name)),
+                _ => drop(overlay.mv(at, to)),
+            }
+        }
+        let before = overlay.staged().0;
+        let tree = overlay.tree();
+        let Some(one) = before.get(dice.roll(before.len().max(1))) else { continue };
+        let named =
+            if dice.roll(4) == 0 { path(one.path.components().next().unwrap()) } else { one.path.clone() };
+        println!("{before:?} without {named}");
+        let done = overlay.discard(std::slice::from_ref(&named)).unwrap();
+        let gone: Vec<&RepoPath> = done.files.iter().map(|one| &one.path).collect();
+        assert!(gone.contains(&&one.path), "seed {seed}");
+        let paths = |list: &[Staged]| list.iter().map(|one| one.path.clone()).collect::<Vec<_>>();
+        let left: Vec<RepoPath> = paths(&before).into_iter().filter(|at| !gone.contains(&at)).collect();
+        assert_eq!(paths(&overlay.staged().0), left, "seed {seed}: without {named}");
+        let after = overlay.tree();
+        let repository =
+            |at: &str| FILES.iter().find(|(name, _)| *name == at).map(|(_, text)| text.to_string());
+        for at in tree.keys().chain(after.keys()).map(String::as_str).chain(FILES.map(|(at, _)| at)) {
+            let expected = match gone.contains(&&path(at)) {
+                true => repository(at),
+                false => tree.get(at).cloned(),
+            };
+            assert_eq!(after.get(at), expected.as_ref(), "seed {seed}: {at} without {named}");
+        }
+        // Again the same after a kill.
+        drop(overlay);
+        let overlay = self::overlay(root.path(), &base);
+        assert_eq!((overlay.tree(), paths(&overlay.staged().0)), (after, left), "seed {seed}: {named}");
+        overlay.discard(&[]).unwrap();
+        assert_eq!(overlay.staged().0, []);
+        assert_eq!(overlay.tree(), FILES.map(|(at, text)| (at.to_owned(), text.to_owned())).into());
+        drop(overlay);
+        assert_eq!(self::overlay(root.path(), &base).staged().0, [], "seed {seed}");
+    }
+}
+
+/// The system remembers bytes by number.
+#[test]
+fn a_file_comes_back_under_another_number_than_its_discarded_bytes_had() {
+    let root = tempfile::tempdir().unwrap();
+    let base = base(&FILES);
+    let overlay = overlay(root.path(), &base);
+    let before = overlay.lookup(ROOT, "a").unwrap().ino();
+    overlay.put("", "a", "new");
+    assert_eq!(overlay.lookup(ROOT, "a").unwrap().ino(), before, "while it is written it is the same file");
+    let stale = overlay.discard(&[path("a")]).unwrap().stale;
+    let back = overlay.lookup(ROOT, "a").unwrap();
+    assert!(back.ino() != before && stale.contains(&(ROOT, "a".into())));
+    assert_eq!((overlay.text(&back).as_str(), overlay.staged().0), ("1", vec![]));
+    // It stays so when something else is committed, and is given up when the repository has other bytes.
+    overlay.put("", "new", "n");
+    let (_, until) = overlay.staged();
+    let move_on = |id: &str, a: &str| {
+        let files = FILES.map(|(name, text)| (name, if name == "a" { a } else { text }.as_bytes().to_vec()));
+        let source = Memory::new(&self::id(id), files.into_iter().chain([("new", b"n".to_vec())]));
+        base.refresh(Arc::new(source), SystemTime::now(), &Cx::silent("/")).unwrap();
+    };
+    move_on("2", "1");
+    overlay.settle(Some(until));
+    assert_eq!(overlay.lookup(ROOT, "a").unwrap().ino(), back.ino());
+    move_on("3", "others");
+    overlay.settle(None);
+    assert_eq!(overlay.text(&overlay.lookup(ROOT, "a").unwrap()), "others");
+    assert_eq!(overlay.staged().0, []);
+}
+
+#[test]
+fn what_cannot_be_discarded_says_why_and_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let base = base(&FILES);
+    let overlay = overlay(root.path(), &base);
+    let (node, own) = overlay.create(ROOT, OsStr::new("open"), false).unwrap();
+    overlay.put("", "a", "new");
+    let e = overlay.discard(&[path("a"), path("d/b")]).err().unwrap();
+    assert!(e.message.contains("nothing is staged at d/b") && e.hint.unwrap().contains("dds status"));
+    assert_eq!(overlay.staged().0.len(), 2);
+    overlay.discard(&[path("a")]).unwrap();
+    overlay.discard(&[]).unwrap();
+    assert_eq!(overlay.staged().0, []);
+    // Who has it open keeps it, until the system forgets its number.
+    own.file.write_all_at(b"on", 0).unwrap();
+    assert!(matches!(overlay.content(node.ino), Ok(Content::Own(same)) if Arc::ptr_eq(&same, &own)));
+    overlay.forget(node.ino);
+    assert!(overlay.content(node.ino).is_err());
+}

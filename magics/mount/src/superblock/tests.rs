@@ -82,6 +82,7 @@ fn hostile_listings_are_refused() {
         size: Some(size),
         digest: None,
         versioning: dds_core::Versioning::Git,
+        executable: false,
     };
     let load =
         |entries: Vec<Entry>| Superblock::load(Arc::new(Listing(entries)), UNIX_EPOCH, &Cx::silent("/"));

@@ -150,6 +150,7 @@ impl Memory {
             size: size.then_some(file.bytes.len() as u64),
             digest: Some(file.digest),
             versioning: Versioning::Dvc,
+            executable: false,
         }
     }
 

@@ -1,16 +1,20 @@
 //! The first rows of a Parquet file: its index at the end, and of each column the pages that hold them.
 //!
 //! Of a file that lies elsewhere only these parts are fetched. The file may be hostile: what its reader
-//! makes of it is bounded by what it says of itself, and a panic of the reader is an error.
+//! makes of it is bounded by what it says of itself, each page is held to that ([`pages`]), and a panic of
+//! the reader is an error.
+
+mod pages;
 
 use super::{MAX_SHOWN_COLUMNS, Place, grid};
 use bytes::Bytes;
 use dds_core::mime::printable;
 use dds_core::table::{bytes, count};
 use dds_core::{Cx, Error, Kind, Outcome, Result};
+use pages::{Budget, Guarded};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, Length, RowGroupReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::json;
@@ -52,10 +56,11 @@ pub(super) fn head(place: &Place, name: &str, len: Option<u64>, wanted: usize, c
         }
     };
     let failed = Arc::new(Mutex::new(None));
-    let result = first_rows(Ranges { part, len, failed: failed.clone() }, wanted);
+    let ranges = Ranges { part, len, failed: failed.clone(), last: Arc::default() };
+    let result = first_rows(ranges, wanted);
     // What failed below the reader says more than the reader.
     if let Some(e) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(e);
+        return Err(if e.kind == Kind::Limit { e.context(name) } else { e });
     }
     cx.cancel.check()?;
     let Rows { heads, rows, total } = match result {
@@ -113,7 +118,7 @@ fn first_rows(reader: Ranges, wanted: usize) -> std::result::Result<Rows, Failur
 }
 
 fn read(reader: Ranges, wanted: usize) -> std::result::Result<Rows, Failure> {
-    let file = SerializedFileReader::new(reader)?;
+    let file = SerializedFileReader::new(reader.clone())?;
     let about = file.metadata();
     let schema = about.file_metadata().schema();
     let heads: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
@@ -124,8 +129,14 @@ fn read(reader: Ranges, wanted: usize) -> std::result::Result<Rows, Failure> {
     let some: Vec<_> = schema.get_fields().iter().take(MAX_SHOWN_COLUMNS).cloned().collect();
     let projection = Type::group_type_builder(schema.name()).with_fields(some).build()?;
     let mut rows = Vec::new();
-    if !heads.is_empty() {
-        for row in file.get_row_iter(Some(projection))?.take(wanted) {
+    let budget = Budget::default();
+    for group in 0..if heads.is_empty() { 0 } else { about.num_row_groups() } {
+        if rows.len() >= wanted {
+            break;
+        }
+        let inner = file.get_row_group(group)?;
+        let guarded = Guarded { inner, ranges: reader.clone(), budget: budget.clone() };
+        for row in guarded.get_row_iter(Some(projection.clone()))?.take(wanted - rows.len()) {
             rows.push(cells(&row?));
         }
     }
@@ -171,14 +182,34 @@ struct Ranges {
     len: u64,
     /// The first thing that went wrong.
     failed: Arc<Mutex<Option<Error>>>,
+    /// What was read last, and from where: the guard and the reader look at the same pages.
+    last: Arc<Mutex<(u64, Bytes)>>,
 }
 
 impl Ranges {
+    /// Bytes from `start` on, fewer at the end of the file.
+    fn get(&self, start: u64, len: usize) -> io::Result<Bytes> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (from, held) = &*last;
+        let skip = start.checked_sub(*from).and_then(|skip| usize::try_from(skip).ok());
+        let until = skip.and_then(|skip| Some((skip, skip.checked_add(len)?)));
+        if let Some((skip, until)) = until.filter(|(_, until)| *until <= held.len()) {
+            return Ok(held.slice(skip..until));
+        }
+        let part = Bytes::from(self.part(start, len)?);
+        *last = (start, part.clone());
+        Ok(part)
+    }
+
+    fn fail(&self, error: Error) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
     fn part(&self, start: u64, len: usize) -> io::Result<Vec<u8>> {
         let end = start.saturating_add(len as u64).min(self.len);
         (self.part)(start.min(end)..end).map_err(|e| {
             let other = io::Error::other(e.to_string());
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+            self.fail(e);
             other
         })
     }
@@ -202,11 +233,11 @@ impl ChunkReader for Ranges {
         if length > MAX_PART_BYTES {
             return Err(ParquetError::General(format!("a part of {length} bytes")));
         }
-        let part = self.part(start, length)?;
+        let part = self.get(start, length)?;
         if part.len() < length {
             return Err(ParquetError::EOF("the file ends within a part that it tells of".to_owned()));
         }
-        Ok(part.into())
+        Ok(part)
     }
 }
 
@@ -218,7 +249,7 @@ struct Rest {
 
 impl Read for Rest {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let part = self.ranges.part(self.at, buffer.len())?;
+        let part = self.ranges.get(self.at, buffer.len())?;
         let room = buffer.get_mut(..part.len()).ok_or_else(|| io::Error::other("more than was asked for"))?;
         room.copy_from_slice(&part);
         self.at += part.len() as u64;

@@ -93,7 +93,7 @@ fn a_damaged_or_missing_object_is_told_and_never_given_out() {
     let server = StoreServer::start();
     let (sample, big) = far_away(&server);
     let digest = hash::md5(&content("plain.jpg"));
-    let key = format!("/base/{}", digest.store_path().unwrap());
+    let key = key(&digest);
     server.kept.lock().unwrap().insert(key.clone(), "other".into());
     let cx = sample.cx();
     let local = open(&sample, Settings::default());
@@ -109,6 +109,53 @@ fn a_damaged_or_missing_object_is_told_and_never_given_out() {
     let e = local.read(&big, &cx).unwrap_err();
     assert!(e.kind == Kind::Unauthorized && !format!("{e:?}").contains("hunter2"), "{e:?}");
     assert_eq!(local.stat(&big, &cx).unwrap_err().kind, Kind::Unauthorized);
+}
+
+/// As a disk or a careless hand damages it: other bytes of the same length, and a file cut off.
+#[test]
+fn a_damaged_copy_in_the_cache_is_fetched_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = StoreServer::start();
+    let (sample, at) = far_away(&server);
+    let (want, cx) = (content("plain.jpg"), sample.cx());
+    let digest = hash::md5(&want);
+    let fetched = || {
+        let log = server.log.lock().unwrap();
+        log.iter().filter(|line| **line == format!("GET {}", key(&digest))).count()
+    };
+    let first = open(&sample, Settings::default());
+    assert_eq!(first.read(&at, &cx).unwrap(), want);
+    until("it is kept", || first.cache.contains(&digest));
+    let copy = first.cache.path(&digest, crate::store::Layout::V3);
+    let mut flipped = want.clone();
+    flipped[7] ^= 1;
+    let short = &want[..9];
+    for (has_verified, damaged, whole) in [
+        (true, &flipped[..], true),
+        (true, short, false),
+        (true, &flipped[..], false),
+        (false, short, true),
+        (false, &flipped[..], true),
+        (false, &flipped[..], false),
+    ] {
+        let local = open(&sample, Settings::default());
+        if has_verified {
+            assert_eq!(local.read(&at, &cx).unwrap(), want);
+        }
+        let before = fetched();
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::write(&copy, damaged).unwrap();
+        let read = if whole { local.read(&at, &cx) } else { local.read_range(&at, 3..40, &cx) };
+        let want_read = if whole { &want[..] } else { &want[3..40] };
+        assert_eq!(read.unwrap(), want_read, "{has_verified} {whole}");
+        assert_eq!(fetched(), before + 1, "{has_verified} {whole}");
+        until("the good one is kept", || std::fs::read(&copy).is_ok_and(|kept| kept == want));
+    }
+}
+
+/// Where it lies on the server.
+fn key(digest: &Digest) -> String {
+    format!("/base/{}", digest.store_path().unwrap())
 }
 
 #[test]
@@ -158,7 +205,6 @@ fn an_upload_brings_its_objects_to_the_remote_before_the_commit() {
     data.upload(&upload, &sample.cx()).unwrap();
     assert_ne!(sample.head(), head);
     let kept = server.kept.lock().unwrap();
-    let key = |d: &Digest| format!("/base/{}", d.store_path().unwrap());
     assert_eq!(kept[&key(&hash::md5(b"new"))], "new");
     let log = server.log.lock().unwrap().clone();
     let last = log.iter().rfind(|l| l.starts_with("POST")).unwrap();

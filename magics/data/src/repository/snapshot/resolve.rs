@@ -126,8 +126,9 @@ impl Snapshot {
                         };
                         declaring.note(&path, entry.id());
                         let digest = hash::git_digest(entry.id())?;
-                        self.nodes
-                            .insert(path.as_str().to_owned(), Node::Git { oid: entry.id(), digest, size });
+                        let executable = entry.filemode() == 0o100_755;
+                        let node = Node::Git { oid: entry.id(), digest, size, executable };
+                        self.nodes.insert(path.as_str().to_owned(), node);
                         self.check_size()?;
                     }
                     _ => {}
@@ -202,23 +203,25 @@ impl Snapshot {
     fn add_output(&mut self, tracked: Tracked, failed: &HashMap<Digest, Error>) -> Result<()> {
         let (output, keeper) = (&tracked.output, &tracked.keeper);
         let path = output.path.clone();
-        let node = |digest: Digest, size: Option<u64>| Node::Dvc {
+        let node = |digest: Digest, size: Option<u64>, executable: bool| Node::Dvc {
             digest,
             layout: output.layout,
             size: size.map_or_else(OnceLock::new, OnceLock::from),
             keeper: keeper.clone(),
+            executable,
         };
         if !output.is_dir() {
-            self.add_dvc(&path, node(output.digest, output.size), &mut None)?;
+            self.add_dvc(&path, node(output.digest, output.size, output.executable), &mut None)?;
         } else if let Some(files) = &output.files {
             let mut checked = None;
             for file in files {
-                self.add_dvc(&path.join(&file.path), node(file.digest, file.size), &mut checked)?;
+                let node = node(file.digest, file.size, file.executable);
+                self.add_dvc(&path.join(&file.path), node, &mut checked)?;
             }
             if files.is_empty() {
                 self.nodes.entry(path.as_str().to_owned()).or_insert(Node::EmptyDir);
             }
-        } else if let Err(e) = self.add_folder(output, keeper, failed, &node) {
+        } else if let Err(e) = self.add_folder(output, keeper, failed, &|digest| node(digest, None, false)) {
             if e.kind == Kind::Limit && self.nodes.len() > MAX_FILES {
                 return Err(e);
             }
@@ -242,7 +245,7 @@ impl Snapshot {
         output: &Output,
         keeper: &Keeper,
         failed: &HashMap<Digest, Error>,
-        node: &dyn Fn(Digest, Option<u64>) -> Node,
+        node: &dyn Fn(Digest) -> Node,
     ) -> Result<()> {
         let path = &output.path;
         let bytes = keeper
@@ -275,7 +278,7 @@ impl Snapshot {
         }
         let mut checked = None;
         for (below, digest) in files {
-            self.add_dvc(&path.join(&below), node(digest, None), &mut checked)?;
+            self.add_dvc(&path.join(&below), node(digest), &mut checked)?;
         }
         Ok(())
     }
