@@ -136,16 +136,17 @@ def test_somebody_pushes_first(far, tmp_path):
 
 
 def test_being_overtaken_changes_nothing_about_who_keeps_what(far, tmp_path):
-    big, notes = tmp_path / "new.bin", tmp_path / "notes.txt"
+    big, more = tmp_path / "new.bin", tmp_path / "more.bin"
     big.write_bytes(b"new bytes" * 300_000)
-    notes.write_text("words\n")
-    far.dds.ok("upload", big, notes, "--to", f"{far.url}:first", "-m", "Not overtaken")
+    # Data alone in new folders: DVC keeps the one that was named, and not what is above it.
+    more.write_bytes(b"more" * 500_000)
+    far.dds.ok("upload", big, more, "--to", f"{far.url}:first/deep", "-m", "Not overtaken")
     far.push_theirs_before_ours("other.txt", "theirs")
-    far.dds.ok("upload", big, notes, "--to", f"{far.url}:second", "-m", "Overtaken")
+    far.dds.ok("upload", big, more, "--to", f"{far.url}:second/deep", "-m", "Overtaken")
     assert far.log()[:2] == ["Overtaken", "theirs"]
     tracked = git(far.bare, "ls-tree", "-r", "--name-only", "main", env=far.env).splitlines()
     below = [[p.removeprefix(at) for p in tracked if p.startswith(at)] for at in ("first", "second")]
-    assert below[0] == below[1] and "/notes.txt" in below[0], tracked
+    assert below[0] == below[1] and "/deep.dvc" in below[0], tracked
 
 
 def test_a_server_that_refuses(far, tmp_path):
