@@ -8,25 +8,26 @@ use tokio::sync::Notify;
 const SMALL: u64 = GRANULE;
 const LEN: u64 = 8 * SMALL;
 
-/// A server one of whose answers comes late, and wrong.
+/// A server one of whose answers comes late.
 struct Late {
     bytes: Vec<u8>,
     late: Range<u64>,
     asked: Notify,
     go: Notify,
+    /// Bytes that were asked for.
+    sum: AtomicU64,
 }
 
 impl Fetch for Arc<Late> {
     fn get(&self, _: &str, _: &Entry, range: Option<Range<u64>>, _: u64) -> BoxFuture<Result<Bytes>> {
         let (server, range) = (self.clone(), range.unwrap());
         Box::pin(async move {
-            let good = Bytes::copy_from_slice(cut(&server.bytes, &range));
-            if range != server.late {
-                return Ok(good);
+            server.sum.fetch_add(range.end - range.start, Ordering::SeqCst);
+            if range == server.late {
+                server.asked.notify_one();
+                server.go.notified().await;
             }
-            server.asked.notify_one();
-            server.go.notified().await;
-            Ok(good.iter().map(|byte| !byte).collect())
+            Ok(Bytes::copy_from_slice(cut(&server.bytes, &range)))
         })
     }
 }
@@ -42,48 +43,70 @@ fn files(late: Range<u64>) -> (tempfile::TempDir, Arc<Late>, BigFiles, Entry) {
         versioning: Versioning::Dvc,
         executable: false,
     };
-    let server = Arc::new(Late { bytes, late, asked: Notify::new(), go: Notify::new() });
+    let server =
+        Arc::new(Late { bytes, late, asked: Notify::new(), go: Notify::new(), sum: AtomicU64::new(0) });
     let settings = Settings { small_bytes: 1, block_bytes: 4 * SMALL, ..Settings::default() };
     let cache = BlobStore::new(dir.path());
     let fetching = Arc::new(Fetching { source: Arc::new(server.clone()), cache, settings });
     (dir, server, BigFiles::new(fetching, "c".to_owned()), entry)
 }
 
-/// The rest of the file comes, and is verified, while the answer to a small read within it is on its way.
+/// The whole file is read while the answer to a small read within it is on its way.
 #[test]
-fn a_late_answer_is_not_written_into_a_verified_file() {
+fn what_is_on_its_way_is_not_asked_for_again() {
     let (_dir, server, big, entry) = files(SMALL..2 * SMALL);
     let cx = Cx::silent("/");
     let digest = entry.digest.unwrap();
     std::thread::scope(|scope| {
         let small = scope.spawn(|| big.read_range(&entry, SMALL + 10..SMALL + 90, &cx));
-        crate::runtime::wait(
-            {
-                let server = server.clone();
-                async move {
-                    server.asked.notified().await;
-                    Ok(())
-                }
-            },
-            &cx,
-        )
-        .unwrap();
-        assert_eq!(big.read_all(&entry, &cx).unwrap(), server.bytes);
-        let cache = &big.fetching.cache;
-        crate::testing::until("it is kept", || cache.contains(&digest));
+        let asked = server.clone();
+        let asked = async move {
+            asked.asked.notified().await;
+            Ok(())
+        };
+        crate::runtime::wait(asked, &cx).unwrap();
+        let whole = scope.spawn(|| big.read_all(&entry, &cx));
+        crate::testing::until("the rest", || {
+            let rest = |open: &HashMap<RepoPath, Arc<Partial>>| lock(&open[&entry.path].blocks).missing == 1;
+            rest(&lock(&big.open))
+        });
+        assert!(!whole.is_finished() && !small.is_finished());
         server.go.notify_one();
-        // The right bytes, of the file that was complete meanwhile.
         let at = usize::try_from(SMALL).unwrap();
         assert_eq!(small.join().unwrap().unwrap(), server.bytes[at + 10..at + 90]);
+        assert_eq!(whole.join().unwrap().unwrap(), server.bytes);
     });
+    assert_eq!(server.sum.load(Ordering::SeqCst), LEN);
+    let cache = &big.fetching.cache;
+    crate::testing::until("it is kept", || cache.contains(&digest));
+    // Should an answer come twice all the same: the file that was verified, and the cache, stay as they are.
+    let partial = lock(&big.open)[&entry.path].clone();
+    assert!(!partial.write(&(1..2), &[7; SMALL as usize]).unwrap());
     assert_eq!(big.read_range(&entry, 0..LEN, &cx).unwrap(), server.bytes);
-    let kept = big.fetching.cache.read(&digest, Layout::V3).unwrap().unwrap();
-    assert_eq!(kept, server.bytes, "the cache holds the same file under another name");
+    assert_eq!(cache.read(&digest, Layout::V3).unwrap().unwrap(), server.bytes);
+}
+
+/// The last bytes wait for the verdict; a damaged file never has its end.
+#[test]
+fn the_end_of_a_file_comes_when_the_whole_is_verified() {
+    let (_dir, server, big, mut entry) = files(0..0);
+    let cx = Cx::silent("/");
+    entry.digest = Some(crate::hash::md5(b"another"));
+    for at in 0..3 {
+        let range = at * SMALL..(at + 1) * SMALL;
+        assert_eq!(big.read_range(&entry, range.clone(), &cx).unwrap(), cut(&server.bytes, &range));
+    }
+    assert!(big.verifies(&entry.path));
+    assert_eq!(big.read_range(&entry, 3 * SMALL..LEN, &cx).unwrap_err().kind, Kind::Corrupt);
+    // Begun anew: what was damaged on the way may be good now.
+    assert!(!big.verifies(&entry.path));
+    assert_eq!(big.read_range(&entry, 0..10, &cx).unwrap(), cut(&server.bytes, &(0..10)));
 }
 
 #[test]
 fn a_granule_has_one_writer() {
-    let mut blocks = Blocks { have: vec![State::Missing; 8], missing: 8, next: 0, verdict: None };
+    let mut blocks =
+        Blocks { have: vec![State::Missing; 8], missing: 8, runs: Runs::default(), verdict: None };
     assert_eq!(blocks.claim(&(2..5)), Some(2..5));
     assert_eq!(blocks.claim(&(0..8)), Some(0..2), "up to what another flight writes");
     assert_eq!(blocks.claim(&(2..7)), Some(5..7));
@@ -111,5 +134,5 @@ fn who_comes_second_waits_for_the_first_writer() {
         assert!(!second.join().unwrap().unwrap(), "six granules are missing");
     });
     assert!(lock(&partial.blocks).has(0..2));
-    assert_eq!(partial.bytes(0..2 * SMALL).unwrap(), cut(&server.bytes, &(0..2 * SMALL)));
+    assert_eq!(partial.bytes(0..2 * SMALL, &Cx::silent("/")).unwrap(), cut(&server.bytes, &(0..2 * SMALL)));
 }
