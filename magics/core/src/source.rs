@@ -55,10 +55,11 @@ pub trait Source: Send + Sync {
     /// The bytes of a file in `range`, cut at its end.
     fn read_range(&self, path: &RepoPath, range: Range<u64>, cx: &Cx) -> Result<Vec<u8>>;
 
-    /// Whether the last bytes of a file are given out by [`Source::read_range`] only when the whole file is
-    /// verified, so that who reads it from start to end need not do it again.
-    fn verifies(&self, _path: &RepoPath) -> bool {
-        false
+    /// Some while [`Source::read_range`] gives out the last bytes of a file only when the whole of it is
+    /// verified, so that who reads it from start to end need not do it again: for as long as the number is the
+    /// same.
+    fn verifies(&self, _path: &RepoPath) -> Option<u64> {
+        None
     }
 
     /// Where it was opened from, with the revision as the user named it (uploads follow a branch) and

@@ -219,7 +219,7 @@ impl Source for Repo {
         }
     }
 
-    fn verifies(&self, path: &RepoPath) -> bool {
+    fn verifies(&self, path: &RepoPath) -> Option<u64> {
         match &self.inner {
             Inner::Hub(hub) => hub.verifies(path),
             Inner::Local(local) => local.verifies(path),

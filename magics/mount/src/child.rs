@@ -96,11 +96,13 @@ fn run(spec: Spec, opener: Arc<dyn Opener>, loaded: fn(), stdin: BufReader<std::
     let last = host.serve(&inbox);
     // Readers that still wait for the network end now; then the folder is free at once.
     cancel.cancel();
+    // Before the end is told: the next mount of the folder listens there.
+    let _ = std::fs::remove_dir_all(&host.ear);
     match mount_point::is_mounted(&dir).then(|| mount_point::detach(&dir)) {
         Some(Err(error)) => out.say(last, What::Error(error.into())),
         _ => out.say(last, What::Unmounted {}),
     }
-    let _ = std::fs::remove_dir_all(&host.ear);
+    host.overlay.end();
     host.dismiss_watcher();
     // Without joining the session: a file that somebody keeps open would hold it for ever.
     0
@@ -283,7 +285,7 @@ impl Host {
         let settled = self.overlay.settle(until);
         self.url = url;
         self.reader.tree_changed();
-        self.mounted.invalidate(&changes, &settled);
+        self.mounted.invalidate(&changes, &settled, &self.overlay.take_left());
         Ok(())
     }
 
@@ -306,7 +308,7 @@ impl Host {
             return Err(Error::internal("either some paths, or all"));
         }
         let Discarded { files, stale } = self.overlay.discard(paths)?;
-        self.mounted.invalidate(&Changes::default(), &stale);
+        self.mounted.invalidate(&Changes::default(), &stale, &self.overlay.take_left());
         Ok(What::Discarded { count: files.len(), list: written(stage, "discarded.jsonl", &files)? })
     }
 

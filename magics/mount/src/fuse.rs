@@ -12,7 +12,7 @@ mod read;
 mod write;
 
 use crate::inode::{Ino, Inode, ROOT};
-use crate::overlay::{Content, Item, Listing, Overlay};
+use crate::overlay::{Content, Item, Left, Listing, Overlay};
 use crate::reader::Reader;
 use crate::superblock::Changes;
 use dds_core::{Error, Kind, Result};
@@ -103,8 +103,12 @@ fn unavailable(dir: &Path, error: &std::io::Error) -> Error {
 }
 
 impl Mounted {
-    /// Tells the kernel what a refresh changed, so that names and attributes are asked anew.
-    pub fn invalidate(&self, changes: &Changes, settled: &[(Ino, String)]) {
+    /// Tells the kernel what a refresh changed, so that names and attributes are asked anew; and which numbers
+    /// have left their places, so that it forgets them once nobody has them open.
+    pub fn invalidate(&self, changes: &Changes, settled: &[(Ino, String)], left: &[Left]) {
+        for (parent, name, ino) in left {
+            let _ = self.notifier.delete(INodeNo(*parent), INodeNo(*ino), OsStr::new(name));
+        }
         for (parent, name) in changes.stale.iter().chain(settled) {
             // Fails when the kernel never knew the name, which is as good.
             let _ = self.notifier.inval_entry(INodeNo(*parent), OsStr::new(name));
@@ -214,6 +218,12 @@ impl Inner {
         }
     }
 
+    /// Tells the kernel what a name stands for.
+    fn tell(&self, reply: ReplyEntry, attr: &FileAttr) {
+        self.overlay.met(attr.ino.0);
+        reply.entry(&TTL, attr, Generation(0));
+    }
+
     fn new_handle(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -273,7 +283,7 @@ impl Filesystem for Fs {
             return reply.error(Errno::ENOENT);
         };
         match self.attr(&item) {
-            Ok(attr) => reply.entry(&TTL, &attr, Generation(0)),
+            Ok(attr) => self.tell(reply, &attr),
             Err(error) => reply.error(errno(&error)),
         }
     }
@@ -285,8 +295,8 @@ impl Filesystem for Fs {
         }
     }
 
-    fn forget(&self, _req: &Request, ino: INodeNo, _nlookup: u64) {
-        self.overlay.forget(ino.0);
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.overlay.forget(ino.0, nlookup);
     }
 
     fn open(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -349,7 +359,13 @@ impl Filesystem for Fs {
     ) {
         let mut failed = None;
         self.walk(ino.0, fh, offset, |item, next, name| match self.attr(item) {
-            Ok(attr) => reply.add(INodeNo(item.ino()), next, name, &TTL, &attr, Generation(0)),
+            Ok(attr) => {
+                let is_full = reply.add(INodeNo(item.ino()), next, name, &TTL, &attr, Generation(0));
+                if !is_full && !matches!(name, "." | "..") {
+                    self.overlay.met(item.ino());
+                }
+                is_full
+            }
             Err(error) => {
                 failed = Some(error);
                 true
@@ -520,7 +536,10 @@ impl Filesystem for Fs {
         reply: ReplyCreate,
     ) {
         match self.create_file(parent.0, name, mode & !umask) {
-            Ok(attr) => reply.created(&TTL, &attr, Generation(0), NO_HANDLE, FopenFlags::FOPEN_KEEP_CACHE),
+            Ok(attr) => {
+                self.overlay.met(attr.ino.0);
+                reply.created(&TTL, &attr, Generation(0), NO_HANDLE, FopenFlags::FOPEN_KEEP_CACHE);
+            }
             Err(error) => reply.error(error),
         }
     }
@@ -536,7 +555,7 @@ impl Filesystem for Fs {
         reply: ReplyEntry,
     ) {
         match self.make_node(parent.0, name, mode, umask) {
-            Ok(attr) => reply.entry(&TTL, &attr, Generation(0)),
+            Ok(attr) => self.tell(reply, &attr),
             Err(error) => reply.error(error),
         }
     }
@@ -551,7 +570,7 @@ impl Filesystem for Fs {
         reply: ReplyEntry,
     ) {
         match self.make_folder(parent.0, name) {
-            Ok(attr) => reply.entry(&TTL, &attr, Generation(0)),
+            Ok(attr) => self.tell(reply, &attr),
             Err(error) => reply.error(error),
         }
     }

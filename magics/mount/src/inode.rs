@@ -5,6 +5,7 @@
 //! open files stay right. No I/O but the one `stat` that finds a size the listing did not tell.
 
 use dds_core::{Cx, Digest, Error, Kind, RepoPath, Result, Source};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -80,6 +81,8 @@ pub struct FileNode {
     pub source: Arc<dyn Source>,
     size: OnceLock<u64>,
     trouble: OnceLock<Error>,
+    /// Whether the kernel was told to drop its pages.
+    dropped: AtomicBool,
 }
 
 impl FileNode {
@@ -99,6 +102,7 @@ impl FileNode {
             source: place.source,
             size: known,
             trouble: OnceLock::new(),
+            dropped: AtomicBool::new(false),
         }
     }
 
@@ -123,6 +127,11 @@ impl FileNode {
     /// the first caller, who reports it.
     pub fn condemn(&self, error: Error) -> bool {
         self.trouble.set(error).is_ok()
+    }
+
+    /// True for the first caller, who tells the kernel to drop its pages.
+    pub fn drop_pages(&self) -> bool {
+        !self.dropped.swap(true, Ordering::Relaxed)
     }
 
     /// Why the file cannot be read; none while nothing is known against it.

@@ -9,7 +9,6 @@ use crate::inode::{FileNode, Ino, Inode, Place, ROOT};
 use crate::stage::{Change, Moved, Stage};
 use crate::superblock::Superblock;
 use dds_core::{Cx, RepoPath, Result, Source};
-use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::{File, Metadata};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,17 +18,17 @@ use std::time::SystemTime;
 mod change;
 mod copy_up;
 mod discard;
+mod parted;
 mod report;
 
 pub use discard::Discarded;
+pub use parted::{Content, Left};
 pub use report::{Staged, What};
 
 /// Numbers of staged files and folders begin here; those of the repository stay far below.
 const FIRST_INO: Ino = 1 << 40;
 /// Staged files that are kept open.
 const MAX_KEPT_OPEN: usize = 64;
-/// Committed files whose old numbers are remembered, should somebody still have them open.
-const MAX_COMMITTED: usize = 100_000;
 
 /// Opens the repository at a commit: where a renamed file comes from.
 pub type AtCommit = Box<dyn Fn(&str) -> Result<Arc<dyn Source>> + Send + Sync>;
@@ -44,6 +43,8 @@ pub struct Overlay {
     arriving: Mutex<HashMap<Ino, Arc<Mutex<()>>>>,
     /// Staged files that were used last, kept open. Nobody says when a program closes one.
     kept_open: Mutex<VecDeque<Arc<Own>>>,
+    /// How often the kernel was told each number, of a folder that can be written.
+    known: Mutex<HashMap<Ino, u64>>,
     cx: Cx,
 }
 
@@ -54,25 +55,11 @@ struct State {
     /// Where the changed nodes are.
     paths: HashMap<Ino, RepoPath>,
     /// Numbers that have no name any more, and that a program may still have open.
-    parted: HashMap<Ino, Parted>,
+    parted: HashMap<Ino, Arc<Node>>,
+    /// What the kernel has to be told ([`Overlay::take_left`]).
+    left: Vec<Left>,
     /// Numbers of the repository's files under which other bytes were written: the system may remember those.
     spoiled: HashSet<Ino>,
-}
-
-/// What a number stands for that has no name any more, until the kernel forgets it.
-enum Parted {
-    /// It was removed, or another file was renamed over it. None: as it was in the repository.
-    Removed { own: Option<Arc<Own>>, base: Option<Arc<FileNode>> },
-    /// What was written is in the repository now, as `base`; who goes on writing writes to `path`.
-    Committed { path: RepoPath, base: Arc<FileNode> },
-}
-
-/// The bytes behind a number.
-pub enum Content {
-    /// Staged ones.
-    Own(Arc<Own>),
-    /// Those of the repository.
-    Base(Arc<FileNode>),
 }
 
 /// A path that is not as in the repository.
@@ -86,7 +73,8 @@ pub struct Node {
     own: Mutex<Weak<Own>>,
     /// When it was last changed, by the clock of the mount.
     seq: Arc<AtomicU64>,
-    /// A file of the repository as it is there, at its own path, under another number ([`Overlay::discard`]).
+    /// A file of the repository as it is there, at its own path, under another number: one that was discarded,
+    /// or was committed while programs had it open.
     restored: bool,
 }
 
@@ -192,6 +180,7 @@ impl Overlay {
             next_ino: AtomicU64::new(FIRST_INO),
             arriving: Mutex::default(),
             kept_open: Mutex::default(),
+            known: Mutex::default(),
             cx,
         }
     }
@@ -244,64 +233,6 @@ impl Overlay {
             None if state.spoiled.contains(&ino) => None,
             None => self.base.inode(ino).map(Item::Base),
         }
-    }
-
-    /// The bytes of a file, also of one that has no name any more. Errors: `ESTALE`, `EISDIR`, and those of
-    /// opening what is staged.
-    pub fn content(&self, ino: Ino) -> std::io::Result<Content> {
-        let state = self.read();
-        if let Some(parted) = state.parted(ino, &self.base) {
-            return match parted {
-                Parted::Removed { own: Some(own), .. } => Ok(Content::Own(own.clone())),
-                Parted::Removed { own: None, base: Some(base) } | Parted::Committed { base, .. } => {
-                    Ok(Content::Base(base.clone()))
-                }
-                Parted::Removed { own: None, base: None } => Err(Errno::STALE.into()),
-            };
-        }
-        let node = state.paths.get(&ino).and_then(|path| state.get(path));
-        if let Some(node) = node
-            && let Some(own) = self.open_own(node)?
-        {
-            return Ok(Content::Own(own));
-        }
-        let item = match node {
-            Some(node) => Item::Node(node.clone()),
-            // The number of bytes that were written, and are gone.
-            None if state.spoiled.contains(&ino) => return Err(Errno::STALE.into()),
-            None => Item::Base(self.base.inode(ino).ok_or(Errno::STALE)?),
-        };
-        match item.file() {
-            Some(file) => Ok(Content::Base(file.clone())),
-            None if item.is_dir() => Err(Errno::ISDIR.into()),
-            // The revision from which it was renamed cannot be read any more.
-            None => Err(Errno::IO.into()),
-        }
-    }
-
-    /// The bytes of a number that has no name any more.
-    pub fn nameless(&self, ino: Ino) -> Option<Content> {
-        match self.read().parted(ino, &self.base)? {
-            Parted::Removed { own: Some(own), .. } => Some(Content::Own(own.clone())),
-            Parted::Removed { base, .. } => base.clone().map(Content::Base),
-            Parted::Committed { base, .. } => Some(Content::Base(base.clone())),
-        }
-    }
-
-    /// The kernel knows a number no more: no program has it open.
-    pub fn forget(&self, ino: Ino) {
-        if self.stage.is_some() && self.read().parted.contains_key(&ino) {
-            self.write().parted.remove(&ino);
-        }
-    }
-
-    /// Where a number that was committed while a program had it open is found again after a write: folder
-    /// and name. The kernel has to look them up anew.
-    pub fn place(&self, ino: Ino) -> Option<(Ino, String)> {
-        let state = self.read();
-        let path = state.paths.get(&ino)?;
-        let parent = state.resolve(&path.parent()?, &self.base)?.ino();
-        Some((parent, path.name().to_owned()))
     }
 
     /// The folder above.
@@ -357,24 +288,6 @@ impl Overlay {
         }
         kept.push_back(own.clone());
         own
-    }
-
-    /// A node is no longer in the tree. Its bytes stay for those who have it open.
-    fn part(&self, state: &mut State, stage: &Stage, node: &Node) {
-        if node.ino == 0 || node.change.is_dir() {
-            return;
-        }
-        let own = self.open_own(node).ok().flatten();
-        if let Some(id) = node.change.id() {
-            self.remove_staged(stage, id);
-        }
-        state.parted.insert(node.ino, Parted::Removed { own, base: node.base.clone() });
-    }
-
-    /// Takes staged bytes away. What somebody has open stays until the kernel forgets it.
-    fn remove_staged(&self, stage: &Stage, id: u64) {
-        stage.remove_file(id);
-        lock(&self.kept_open).retain(|own| own.id != id);
     }
 
     fn node(&self, ino: Ino, change: Change, base: Option<Arc<FileNode>>) -> Node {
@@ -451,16 +364,6 @@ impl Overlay {
 }
 
 impl State {
-    /// What a number without a name stands for. One that has its name again is as the tree says.
-    fn parted(&self, ino: Ino, base: &Superblock) -> Option<&Parted> {
-        let parted = self.parted.get(&ino)?;
-        let visible = || {
-            let path = base.inode(ino)?.path().clone();
-            self.resolve(&path, base).filter(|item| item.ino() == ino)
-        };
-        (!self.paths.contains_key(&ino) && visible().is_none()).then_some(parted)
-    }
-
     fn get(&self, path: &RepoPath) -> Option<&Arc<Node>> {
         self.dirs.get(path.parent()?.as_str())?.get(path.name())
     }

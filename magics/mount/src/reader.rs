@@ -52,14 +52,21 @@ struct Inner {
     counters: Arc<Counters>,
     /// By inode, of large files.
     runs: Mutex<Recent<Runs>>,
-    hashing: Mutex<Recent<Running>>,
+    hashing: Mutex<Recent<Verifying>>,
     /// The files that were read last.
     recent: Mutex<VecDeque<Ino>>,
     notice: Notice,
     cx: Cx,
 }
 
-/// The MD5 of a large file, as far as it was read without a gap, in blocks.
+/// How a large file is verified that is read from its start.
+enum Verifying {
+    /// The MD5, as far as it was read without a gap, in blocks.
+    Here(Running),
+    /// Its source does it, as long as this is the same.
+    There(u64),
+}
+
 struct Running {
     md5: Md5,
     next: u64,
@@ -279,7 +286,9 @@ impl Reader {
 
     /// Fetches as many blocks ahead of a reader as were read in order.
     fn read_ahead(&self, file: &Arc<FileNode>, last: u64, size: u64, so_far: u64) {
-        let window = (so_far / BLOCK_BYTES).min(MAX_BLOCKS_AHEAD);
+        // A source that fetches ahead by itself takes what is read ahead here for reading.
+        let most = if file.source.verifies(&file.path).is_some() { 1 } else { MAX_BLOCKS_AHEAD };
+        let window = (so_far / BLOCK_BYTES).min(most);
         let until = (last + 1).saturating_add(window).min(size.div_ceil(BLOCK_BYTES));
         for block in last + 1..until {
             if self.0.cache.lacks((file.ino, block)) {
@@ -294,17 +303,27 @@ impl Reader {
     /// pieces, before it was known that the reader goes on; the source has them here.
     fn take_along(&self, file: &Arc<FileNode>, block: u64, bytes: &Bytes, size: u64) -> Result<()> {
         let Some(Digest::Md5(expected)) = file.digest else { return Ok(()) };
-        if file.source.verifies(&file.path) {
-            return Ok(());
-        }
+        let there = file.source.verifies(&file.path);
         let blocks = size.div_ceil(BLOCK_BYTES);
         // Hashing megabytes is no work for a shared lock: others on this file go on without it.
-        let mut running = match lock(&self.0.hashing).take(file.ino) {
-            Some(running) => running,
-            None if block <= MAX_CATCH_UP => Running { md5: Md5::new(), next: 0 },
-            None => return Ok(()),
+        let known = lock(&self.0.hashing).take(file.ino);
+        let begin = || Running { md5: Md5::new(), next: 0 };
+        let (mut running, most) = match (known, there) {
+            (Some(Verifying::There(before)), Some(now)) if before == now => {
+                lock(&self.0.hashing).put(file.ino, Verifying::There(now), MAX_HASHED);
+                return Ok(());
+            }
+            (None, Some(now)) if block <= MAX_CATCH_UP => {
+                lock(&self.0.hashing).put(file.ino, Verifying::There(now), MAX_HASHED);
+                return Ok(());
+            }
+            // The source has begun anew and knows nothing of what was read: all of it once more.
+            (Some(Verifying::There(_)), _) => (begin(), u64::MAX),
+            (Some(Verifying::Here(running)), _) => (running, MAX_CATCH_UP),
+            (None, None) if block <= MAX_CATCH_UP => (begin(), MAX_CATCH_UP),
+            (None, _) => return Ok(()),
         };
-        while running.next < block && block - running.next <= MAX_CATCH_UP {
+        while running.next < block && block - running.next <= most {
             running.md5.update(&self.block(file, running.next, size)?);
             running.next += 1;
         }
@@ -320,9 +339,12 @@ impl Reader {
         if running.next < blocks {
             let mut hashing = lock(&self.0.hashing);
             // Meanwhile another reader may have begun anew.
-            let behind = hashing.get(file.ino).is_some_and(|other| other.next > running.next);
-            if !behind {
-                hashing.put(file.ino, running, MAX_HASHED);
+            let ahead = |other: &Verifying| match other {
+                Verifying::Here(other) => other.next > running.next,
+                Verifying::There(_) => false,
+            };
+            if !hashing.get(file.ino).is_some_and(ahead) {
+                hashing.put(file.ino, Verifying::Here(running), MAX_HASHED);
             }
             return Ok(());
         }

@@ -31,7 +31,7 @@ const IN_ORDER: u64 = 16;
 /// Granules that are here between two that are not: asked for again rather than by a request of its own.
 const MAX_HOLE: u64 = 4;
 /// Files under way at the same time; the one touched longest ago is given up for a further one.
-const MAX_OPEN: usize = 16;
+const MAX_OPEN: usize = 64;
 /// How often one who waits for the verification looks at its interrupt flag.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// The largest file that is believed; no file system in use takes larger ones everywhere.
@@ -59,6 +59,8 @@ struct Partial {
     prefix: Prefix,
     /// By the range of granules; they do not overlap.
     flights: Arc<Flights<(u64, u64)>>,
+    /// By the clock of [`BigFiles`].
+    begun: u64,
     touched: AtomicU64,
 }
 
@@ -117,9 +119,13 @@ impl BigFiles {
         self.fill(&partial, range, cx)
     }
 
-    /// Whether the file is on its way, and its last bytes are given out only once all of it is verified.
-    pub fn verifies(&self, path: &RepoPath) -> bool {
-        lock(&self.open).get(path).is_some_and(|partial| partial.entry.digest.is_some())
+    /// Some while the file is on its way, and its last bytes are given out only once all of it is verified;
+    /// another number when it was begun anew.
+    pub fn verifies(&self, path: &RepoPath) -> Option<u64> {
+        lock(&self.open)
+            .get(path)
+            .filter(|partial| partial.entry.digest.is_some())
+            .map(|partial| partial.begun)
     }
 
     fn on_disk(&self, entry: &Entry) -> Result<Option<Vec<u8>>> {
@@ -169,6 +175,7 @@ impl BigFiles {
             written: Condvar::new(),
             prefix: Prefix::default(),
             flights: Arc::default(),
+            begun: now,
             touched: AtomicU64::new(now),
         });
         if open.len() >= MAX_OPEN {

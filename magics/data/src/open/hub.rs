@@ -164,7 +164,7 @@ impl Hub {
         pinned.prefetcher.read(&entry, cx).map(Vec::from)
     }
 
-    pub fn verifies(&self, path: &RepoPath) -> bool {
+    pub fn verifies(&self, path: &RepoPath) -> Option<u64> {
         self.pinned().big.verifies(path)
     }
 

@@ -239,7 +239,7 @@ impl Local {
         pinned.big.read_all(&entry, cx)
     }
 
-    pub fn verifies(&self, path: &RepoPath) -> bool {
+    pub fn verifies(&self, path: &RepoPath) -> Option<u64> {
         self.pinned().big.verifies(path)
     }
 

@@ -29,11 +29,13 @@ impl Fs {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => {
                 reply.error(errno(&error));
-                // After the answer: until then this very read holds pages that the kernel would wait for.
+                // After the answer: until then this very read holds pages that the kernel would wait for. Not
+                // in the pool, where the reads wait that hold others.
                 if error.kind == Kind::Corrupt
-                    && let Some(notifier) = notify.get()
+                    && file.drop_pages()
+                    && let Some(notifier) = notify.get().cloned()
                 {
-                    let _ = notifier.inval_inode(INodeNo(file.ino), 0, 0);
+                    std::thread::spawn(move || drop(notifier.inval_inode(INodeNo(file.ino), 0, 0)));
                 }
             }
         });

@@ -1,12 +1,12 @@
 //! The requests that change the folder.
 
-use super::{Errno, FileAttr, Fs, INodeNo, ReplyAttr, ReplyEmpty, ReplyWrite, TTL, errno};
+use super::{Errno, FileAttr, Fs, ReplyAttr, ReplyEmpty, ReplyWrite, TTL, errno};
 use crate::inode::Ino;
 use crate::overlay::{Content, Item, Own};
 use dds_core::Error;
 use fuser::TimeOrNow;
 use std::ffi::OsStr;
-use std::fs::FileTimes;
+use std::fs::{File, FileTimes};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +15,9 @@ use std::time::SystemTime;
 const TYPE: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 const RUN: u32 = 0o111;
+
+/// Commits that one change may meet.
+const MAX_TURNS: usize = 8;
 
 /// What `setattr` asks for.
 pub(super) struct Wanted {
@@ -37,24 +40,35 @@ fn system(error: rustix::io::Errno) -> Errno {
 
 impl Fs {
     pub(super) fn write_at(&self, ino: Ino, offset: u64, data: &[u8], reply: ReplyWrite) {
-        match self.overlay.content(ino) {
-            Ok(Content::Own(own)) => {
-                return match put(&own, offset, data) {
-                    Ok(()) => reply.written(data.len() as u32),
-                    Err(error) => reply.error(error.into()),
-                };
-            }
-            Ok(Content::Base(_)) => {}
+        match self.overlay.change(ino, |file| file.write_all_at(data, offset)) {
+            Ok(true) => return reply.written(data.len() as u32),
+            Ok(false) => {}
             Err(error) => return reply.error(error.into()),
         }
         let (fs, data) = (self.clone(), data.to_vec());
         self.reader.pool().urgent(move || {
-            let written = fs.own_for(ino, false).and_then(|own| Ok(put(&own, offset, &data)?));
-            match written {
+            match fs.change(ino, false, |file| file.write_all_at(&data, offset)) {
                 Ok(()) => reply.written(data.len() as u32),
                 Err(error) => reply.error(error),
             }
         });
+    }
+
+    /// Changes the bytes of a file, which are fetched before where it has none of its own. Between the two a
+    /// commit may have taken them; then once more.
+    fn change(
+        &self,
+        ino: Ino,
+        empty: bool,
+        work: impl Fn(&File) -> std::io::Result<()>,
+    ) -> Result<(), Errno> {
+        for _ in 0..MAX_TURNS {
+            self.own_for(ino, empty)?;
+            if self.overlay.change(ino, &work)? {
+                return Ok(());
+            }
+        }
+        Err(Errno::EIO)
     }
 
     pub(super) fn set_attributes(&self, ino: Ino, wanted: Wanted, reply: ReplyAttr) {
@@ -76,9 +90,7 @@ impl Fs {
 
     fn set(&self, ino: Ino, wanted: &Wanted) -> Result<(), Errno> {
         if let Some(size) = wanted.size {
-            let own = self.own_for(ino, size == 0)?;
-            own.file.set_len(size)?;
-            own.touched();
+            self.change(ino, size == 0, |file| file.set_len(size))?;
         }
         if let Some(mode) = wanted.mode {
             self.overlay.set_executable(ino, mode & RUN != 0).map_err(system)?;
@@ -97,23 +109,11 @@ impl Fs {
 
     /// The bytes of a file, to be changed. May wait for the network.
     fn own_for(&self, ino: Ino, empty: bool) -> Result<Arc<Own>, Errno> {
-        let nameless = self.overlay.nameless(ino).is_some();
         let made = match empty {
             true => self.overlay.make_empty(ino),
             false => self.overlay.make_own(ino),
         };
-        let own = made.map_err(|error| self.refused(ino, &error))?;
-        // Somebody goes on writing what was committed: its name means this number again.
-        if nameless
-            && let Some((parent, name)) = self.overlay.place(ino)
-            && let Some(notifier) = self.notify.get().cloned()
-        {
-            // Not in this thread: the kernel waits for our answer meanwhile.
-            self.reader.pool().urgent(move || {
-                let _ = notifier.inval_entry(INodeNo(parent), OsStr::new(&name));
-            });
-        }
-        Ok(own)
+        made.map_err(|error| self.refused(ino, &error))
     }
 
     /// Tells the user why a file could not be changed.
@@ -164,10 +164,4 @@ impl Fs {
             }
         });
     }
-}
-
-fn put(own: &Own, offset: u64, data: &[u8]) -> std::io::Result<()> {
-    let written = own.file.write_all_at(data, offset);
-    own.touched();
-    written
 }

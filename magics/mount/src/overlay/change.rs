@@ -136,9 +136,10 @@ impl Overlay {
     pub fn set_executable(&self, ino: Ino, executable: bool) -> Result<(), Errno> {
         let stage = self.writable()?;
         let mut state = self.write();
-        let path = state.path_of(ino, self.base()).ok_or(Errno::STALE)?;
-        let item = state.resolve(&path, self.base()).filter(|item| item.ino() == ino);
-        let Some(item) = item else { return Ok(()) };
+        // The mode of a file without a name is nobody's.
+        let path = state.path_of(ino, self.base());
+        let item = path.as_ref().and_then(|path| state.resolve(path, self.base()));
+        let (Some(path), Some(item)) = (path, item.filter(|item| item.ino() == ino)) else { return Ok(()) };
         if item.is_dir() || item.executable() == executable {
             return Ok(());
         }

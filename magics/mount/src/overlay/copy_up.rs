@@ -1,7 +1,7 @@
 //! Bringing the bytes of a file of the repository into the stage, before they are changed.
 
-use super::{Content, Item, Overlay, Own, Parted, lock};
-use crate::inode::{FileNode, Ino, Inode};
+use super::{Content, Item, Overlay, Own, lock};
+use crate::inode::{FileNode, Ino};
 use crate::reader::WHOLE_FILE_BYTES;
 use crate::stage::Change;
 use dds_core::{Error, Kind, Result};
@@ -23,8 +23,7 @@ impl Overlay {
     /// The same for a file that is cut to nothing: what it held is not fetched.
     pub fn make_empty(&self, ino: Ino) -> Result<Arc<Own>> {
         let own = self.own_with(ino, |_, _, _| Ok(()))?;
-        own.file.set_len(0).map_err(|e| self.io(&e))?;
-        own.touched();
+        self.change(ino, |file| file.set_len(0)).map_err(|e| self.io(&e))?;
         Ok(own)
     }
 
@@ -58,29 +57,26 @@ impl Overlay {
     }
 
     /// From now on the file has these bytes. One that was removed meanwhile has them for those who
-    /// still have it open; one that was committed is changed again, unless its name is another's now.
+    /// still have it open.
     fn adopt(&self, ino: Ino, id: u64, file: File) -> Result<Arc<Own>> {
         let stage = self.stage.as_ref().ok_or_else(|| Error::usage("the mount is read-only"))?;
         let mut state = self.write();
-        let committed = match state.parted(ino, &self.base) {
-            Some(Parted::Committed { path, .. }) => Some(path.clone()),
-            _ => None,
-        };
-        let path = committed.clone().or_else(|| state.path_of(ino, self.base()));
+        let path = state.path_of(ino, self.base());
         let item = path.as_ref().and_then(|path| state.resolve(path, self.base()));
-        let fits = |item: &Item| match committed {
-            Some(_) => matches!(item, Item::Base(Inode::File(_))),
-            None => item.ino() == ino,
-        };
-        let (Some(path), Some(item)) = (path, item.filter(fits)) else {
-            if let Some(path) = committed {
-                return Err(Error::not_found(format!("{path} was committed, and then renamed or removed")));
-            }
-            let own = self.own(id, file, Arc::default());
-            stage.remove_file(id);
-            state.parted.insert(ino, Parted::Removed { own: Some(own.clone()), base: None });
+        let (Some(path), Some(item)) = (path, item.filter(|item| item.ino() == ino)) else {
+            let node = Arc::new(self.node(ino, Change::File { id, executable: None }, None));
+            let own = self.own(id, file, node.seq.clone());
+            *lock(&node.own) = Arc::downgrade(&own);
+            self.part(&mut state, stage, &node);
             return Ok(own);
         };
+        // Somebody else was first.
+        if let Item::Node(node) = &item
+            && let Some(own) = self.open_own(node).map_err(|e| self.io(&e))?
+        {
+            stage.remove_file(id);
+            return Ok(own);
+        }
         let said = match &item {
             Item::Node(node) => node.change.executable(),
             Item::Base(_) => None,

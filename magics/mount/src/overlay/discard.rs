@@ -6,7 +6,7 @@
 
 use super::report::Staged;
 use super::{Item, Node, Overlay, State, What};
-use crate::inode::{Ino, Inode};
+use crate::inode::{FileNode, Ino, Inode};
 use crate::open::commit_of;
 use crate::stage::{Batch, Change, Moved};
 use dds_core::{Error, Kind, RepoPath, Result};
@@ -48,6 +48,13 @@ impl Overlay {
             .map_err(|e| Error::io(stage.dir(), &e).context("nothing was discarded"))?;
         let stale = self.other_entries(&state, &next, &gone, &nodes);
         next.parted = std::mem::take(&mut state.parted);
+        next.left = std::mem::take(&mut state.left);
+        for (path, node) in
+            nodes.iter().filter(|(path, node)| gone.contains(path) && node.change.id().is_some())
+        {
+            let parent = path.parent().and_then(|parent| state.resolve(&parent, &self.base));
+            next.left.extend(parent.map(|parent| (parent.ino(), path.name().to_owned(), node.ino)));
+        }
         *state = next;
         for (_, node) in nodes.iter().filter(|(path, _)| gone.contains(path)) {
             self.part(&mut state, stage, node);
@@ -140,15 +147,7 @@ impl Overlay {
         for path in gone {
             let Some(Inode::File(file)) = self.base.at(path) else { continue };
             if state.spoiled.contains(&file.ino) || in_use.contains(&file.ino) {
-                let moved = Moved {
-                    from: path.clone(),
-                    commit: commit_of(&file.source.id()).unwrap_or_default().to_owned(),
-                    size: file.known_size(),
-                    digest: file.digest,
-                    executable: None,
-                };
-                let node = self.node(self.fresh_ino(), Change::Moved(moved), Some(file));
-                kept.insert(path.clone(), Arc::new(Node { restored: true, ..node }));
+                kept.insert(path.clone(), Arc::new(self.under_number(self.fresh_ino(), file)));
             }
         }
         for (path, node) in kept.iter_mut().filter(|(_, node)| node.change.is_dir()) {
@@ -159,6 +158,18 @@ impl Overlay {
                 *node = Arc::new(self.node(self.fresh_ino(), node.change.clone(), None));
             }
         }
+    }
+
+    /// A file of the repository at its own path, by a number that is not its own there.
+    pub(super) fn under_number(&self, ino: Ino, file: Arc<FileNode>) -> Node {
+        let moved = Moved {
+            from: file.path.clone(),
+            commit: commit_of(&file.source.id()).unwrap_or_default().to_owned(),
+            size: file.known_size(),
+            digest: file.digest,
+            executable: None,
+        };
+        Node { restored: true, ..self.node(ino, Change::Moved(moved), Some(file)) }
     }
 
     /// A file that was renamed, and whose old name is the repository's again because what stood there was

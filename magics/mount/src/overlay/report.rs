@@ -1,7 +1,7 @@
 //! What is staged, for people and for a commit, and what is left of it afterwards.
 
 use super::discard::noted;
-use super::{Item, MAX_COMMITTED, Node, Overlay, Parted, State};
+use super::{Item, Node, Overlay, State};
 use crate::inode::{Ino, Inode};
 use crate::stage::{Batch, Change};
 use crate::superblock::Superblock;
@@ -100,8 +100,8 @@ impl Overlay {
     }
 
     /// The repository below has moved. With `until`, because everything that was staged at that time
-    /// is in it now; that is dropped, but for what changed since. Who still has a dropped file open reads
-    /// the repository's bytes, which are the same, and goes on writing where it was.
+    /// is in it now; that is dropped, but for what changed since. A file that a program may still have open
+    /// keeps its number, by which it is read and written on.
     ///
     /// Gives the names whose number is no longer valid.
     pub fn settle(&self, until: Option<u64>) -> Vec<(Ino, String)> {
@@ -128,27 +128,44 @@ impl Overlay {
         }
         let mut stale = Vec::new();
         let mut batch: Batch = Vec::new();
-        for (path, _) in &dropped {
+        for (path, node) in &dropped {
             let parent = path.parent().and_then(|parent| state.resolve(&parent, &self.base));
-            stale.extend(parent.map(|parent| (parent.ino(), path.name().to_owned())));
+            let Some(parent) = parent.map(|parent| parent.ino()) else { continue };
+            match (node.change.id(), self.base.at(path)) {
+                (Some(_), Some(Inode::File(_))) if self.is_known(node.ino) => {}
+                (Some(_), _) => {
+                    stale.push((parent, path.name().to_owned()));
+                    state.left.push((parent, path.name().to_owned(), node.ino));
+                }
+                (None, _) => stale.push((parent, path.name().to_owned())),
+            }
             batch.push((path.clone(), None));
         }
         for (path, node) in &dropped {
             state.drop_one(path, node);
         }
         for (path, node) in dropped {
-            let Some(id) = node.change.id() else { continue };
-            // If the number is still in use, then for these very bytes.
-            state.spoiled.remove(&node.ino);
+            let Some(id) = node.change.id() else {
+                // Others have another file there now.
+                if node.restored {
+                    self.part(&mut state, stage, &node);
+                }
+                continue;
+            };
             match self.base.at(&path) {
-                Some(Inode::File(base)) if base.ino == node.ino => {}
-                Some(Inode::File(base)) if state.parted.len() < MAX_COMMITTED => {
-                    state.parted.insert(node.ino, Parted::Committed { path, base });
+                Some(Inode::File(base)) => {
+                    if base.ino == node.ino {
+                        // For these very bytes.
+                        state.spoiled.remove(&node.ino);
+                    } else if self.is_known(node.ino) {
+                        let node = self.under_number(node.ino, base);
+                        state.insert(&path, Arc::new(node));
+                    }
+                    self.remove_staged(stage, id);
                 }
                 // Others removed it meanwhile.
                 _ => self.part(&mut state, stage, &node),
             }
-            self.remove_staged(stage, id);
         }
         self.keep_folders(&mut state);
         // To drop a path drops all below it, so what stays is said again.
@@ -229,7 +246,7 @@ impl State {
     }
 
     /// Takes one node away and leaves those below it.
-    fn drop_one(&mut self, path: &RepoPath, node: &Node) {
+    pub(super) fn drop_one(&mut self, path: &RepoPath, node: &Node) {
         self.paths.remove(&node.ino);
         let Some(parent) = path.parent() else { return };
         if let Some(names) = self.dirs.get_mut(parent.as_str()) {

@@ -380,6 +380,9 @@ fn what_cannot_be_discarded_says_why_and_changes_nothing() {
     let base = base(&FILES);
     let overlay = overlay(root.path(), &base);
     let (node, own) = overlay.create(ROOT, OsStr::new("open"), false).unwrap();
+    // By its creation, and by a look at the folder.
+    overlay.met(node.ino);
+    overlay.met(node.ino);
     overlay.put("", "a", "new");
     let e = overlay.discard(&[path("a"), path("d/b")]).err().unwrap();
     assert!(e.message.contains("nothing is staged at d/b") && e.hint.unwrap().contains("dds status"));
@@ -390,6 +393,10 @@ fn what_cannot_be_discarded_says_why_and_changes_nothing() {
     // Who has it open keeps it, until the system forgets its number.
     own.file.write_all_at(b"on", 0).unwrap();
     assert!(matches!(overlay.content(node.ino), Ok(Content::Own(same)) if Arc::ptr_eq(&same, &own)));
-    overlay.forget(node.ino);
+    overlay.forget(node.ino, 1);
+    assert!(overlay.content(node.ino).is_ok());
+    overlay.forget(node.ino, 1);
     assert!(overlay.content(node.ino).is_err());
+    let staged = overlay.stage().unwrap().dir().join("files");
+    assert_eq!(std::fs::read_dir(staged).unwrap().count(), 0);
 }
