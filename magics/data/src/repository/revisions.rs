@@ -6,12 +6,12 @@
 use super::Revision;
 use super::stamp::Stamp;
 use crate::flight::lock;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, statat};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// Names that are kept; at this bound all are forgotten.
@@ -63,7 +63,9 @@ impl Looks {
 
 #[derive(Debug)]
 struct Known {
-    deciding: Deciding,
+    /// That of [`Deciding`], as long as it is the one that all share.
+    common: Weak<OwnedFd>,
+    looks: Looks,
     revision: Revision,
     since: Instant,
 }
@@ -102,20 +104,31 @@ impl Watch {
 
 impl Known {
     fn fresh(&self) -> Option<Deciding> {
-        (self.since.elapsed() < MAX_AGE).then(|| self.deciding.clone())
+        let common = self.common.upgrade().filter(|_| self.since.elapsed() < MAX_AGE)?;
+        Some(Deciding { common, looks: self.looks })
     }
+}
+
+#[derive(Debug)]
+struct Folder {
+    opened: Arc<OwnedFd>,
+    /// Device and inode.
+    place: (u64, u64),
+    since: Instant,
 }
 
 #[derive(Debug)]
 pub struct Revisions {
     /// The folder with `refs`, which all worktrees share.
     common: PathBuf,
+    /// It, opened, for all names; the only one that is held open for long.
+    folder: Mutex<Option<Folder>>,
     known: Mutex<HashMap<String, Arc<Watch>>>,
 }
 
 impl Revisions {
     pub fn new(common: &Path) -> Self {
-        Self { common: common.to_owned(), known: Mutex::default() }
+        Self { common: common.to_owned(), folder: Mutex::default(), known: Mutex::default() }
     }
 
     pub fn watch(&self, rev: &str) -> Option<Arc<Watch>> {
@@ -136,16 +149,34 @@ impl Revisions {
     }
 
     fn look(&self, rev: &str) -> Option<Deciding> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let common = rustix::fs::open(&self.common, flags, Mode::empty()).ok()?;
+        let common = self.folder()?;
         let looks = Looks::of(&common, &files(rev)?);
-        Some(Deciding { common: Arc::new(common), looks })
+        Some(Deciding { common, looks })
+    }
+
+    /// The folder that is in its place now.
+    fn folder(&self) -> Option<Arc<OwnedFd>> {
+        let place = |found: &Stat| (found.st_dev, found.st_ino);
+        let mut folder = lock(&self.folder);
+        let now = statat(CWD, &self.common, AtFlags::empty()).ok();
+        let same = |f: &&Folder| f.since.elapsed() < MAX_AGE && now.as_ref().map(place) == Some(f.place);
+        if let Some(same) = folder.as_ref().filter(same) {
+            return Some(same.opened.clone());
+        }
+        *folder = None;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = Arc::new(rustix::fs::open(&self.common, flags, Mode::empty()).ok()?);
+        let place = place(&fstat(&opened).ok()?);
+        *folder = Some(Folder { opened: opened.clone(), place, since: Instant::now() });
+        Some(opened)
     }
 
     /// Keeps an answer that was found after `deciding` had been looked at.
     pub fn keep(&self, rev: &str, deciding: Deciding, revision: &Revision) {
         let Some(files) = files(rev).filter(|_| deciding.looks.explain(revision)) else { return };
-        let now = Known { deciding, revision: revision.clone(), since: Instant::now() };
+        let Deciding { common, looks } = deciding;
+        let common = Arc::downgrade(&common);
+        let now = Known { common, looks, revision: revision.clone(), since: Instant::now() };
         let mut known = lock(&self.known);
         if let Some(watch) = known.get(rev) {
             *lock(&watch.known) = now;
@@ -171,6 +202,44 @@ fn files(rev: &str) -> Option<[CString; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How many descriptors of this process are of `dir`.
+    fn opened(dir: &Path) -> usize {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|at| at == dir)).count()
+    }
+
+    #[test]
+    fn any_number_of_names_holds_one_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (common, away) = (root.join("common"), root.join("away"));
+        std::fs::create_dir(&common).unwrap();
+        let revisions = Revisions::new(&common);
+        let found = Revision { commit: git2::Oid::ZERO_SHA1, branch: None };
+        let mut held = Vec::new();
+        for n in 0..300 {
+            // As old as one that is renewed.
+            if n % 50 == 0 && n > 0 {
+                let mut folder = lock(&revisions.folder);
+                folder.as_mut().unwrap().since -= MAX_AGE;
+            }
+            let name = format!("n{n}");
+            revisions.keep(&name, revisions.look(&name).unwrap(), &found);
+            held.push(revisions.watch(&name).unwrap());
+            assert_eq!(opened(&common), 1, "{n}");
+        }
+        assert!(held.first().unwrap().revision().is_none());
+        // Another folder in its place is seen at once by who looks again, and the old one is let go.
+        revisions.keep("x", revisions.look("x").unwrap(), &found);
+        std::fs::rename(&common, &away).unwrap();
+        assert!(revisions.look("x").is_none());
+        std::fs::create_dir_all(common.join("refs/heads")).unwrap();
+        std::fs::write(common.join("refs/heads/x"), b"x").unwrap();
+        assert!(matches!(revisions.look("x").unwrap().looks, Looks::Loose(_)));
+        assert_eq!((opened(&common), opened(&away)), (1, 0));
+        assert!(revisions.get("x").is_none() && held.iter().all(|watch| watch.revision().is_none()));
+    }
 
     #[test]
     fn kept_until_a_deciding_file_changes_and_never_more_than_the_bound() {

@@ -2,7 +2,9 @@
 //! looked at in place, and the kernel sends the file without copying it. Every other request is hyper's: one
 //! without a body alone, after which the next is looked at here again, any other with all that follow it.
 //!
-//! Nothing is answered here that hyper would not answer with the same headers and the same bytes.
+//! Nothing is answered here that hyper would not answer, and with the same headers. The bytes are those of the
+//! file while they are sent: one that is changed in its place meanwhile may arrive whole and wrong before the
+//! connection is closed, as from any server that leaves the sending to the kernel.
 
 mod front;
 
@@ -75,6 +77,8 @@ pub async fn speak(service: &Arc<Service>, mut stream: TcpStream, peer: SocketAd
                 continue;
             }
             Step::Answer(head, whole) => {
+                #[cfg(test)]
+                tests::count(peer);
                 read.drain(..head);
                 if let Err(e) = whole.send(service, &stream).await {
                     tracing::debug!("connection ended: {e}");

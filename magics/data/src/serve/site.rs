@@ -113,7 +113,12 @@ impl Site {
         let folder = root.join(owner);
         let io = |e: std::io::Error| Error::io(&folder, &e);
         match std::fs::symlink_metadata(&folder) {
-            Ok(meta) if meta.is_dir() && plain(owner) => {}
+            // Nothing is made in a working tree; whoever has repositories here is an owner.
+            Ok(meta)
+                if meta.is_dir()
+                    && plain(owner)
+                    && !is_repository(&folder)
+                    && (own || !repositories_of(root, owner).is_empty()) => {}
             Err(e) if own && e.kind() == std::io::ErrorKind::NotFound => {
                 refuse_taken(root, owner)?;
                 std::fs::create_dir(&folder).or_else(|e| match e.kind() {
@@ -190,21 +195,33 @@ fn folder_without_links(root: &Path, owner: &str, name: &str) -> Option<PathBuf>
     None
 }
 
+/// What may be a name of those in `dir`.
+fn names(dir: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| plain(n))
+}
+
+fn is_repository(at: &Path) -> bool {
+    at.join(".git").exists() || at.join("HEAD").is_file()
+}
+
+/// The names of the repositories of `owner`.
+fn repositories_of(root: &Path, owner: &str) -> Vec<String> {
+    let folders = names(&root.join(owner));
+    let name_of = |folder: String| match folder.strip_suffix(".git") {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => folder,
+    };
+    let is = |name: &String| folder_of(root, owner, name).is_some_and(|at| is_repository(&at));
+    folders.map(name_of).filter(is).collect()
+}
+
 /// `OWNER/NAME` of every repository below `root`, sorted.
 fn below(root: &Path) -> Vec<String> {
-    let names = |dir: &Path| -> Vec<String> {
-        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| plain(n)).collect()
-    };
     let mut found = Vec::new();
     for owner in names(root) {
-        for folder_name in names(&root.join(&owner)) {
-            let name = folder_name.strip_suffix(".git").filter(|n| !n.is_empty()).unwrap_or(&folder_name);
-            let is_repository = |at: PathBuf| at.join(".git").exists() || at.join("HEAD").is_file();
-            if folder_of(root, &owner, name).is_some_and(is_repository) && found.len() < MAX_LISTED {
-                found.push(format!("{owner}/{name}"));
-            }
-        }
+        let left = MAX_LISTED - found.len();
+        found.extend(repositories_of(root, &owner).iter().take(left).map(|name| format!("{owner}/{name}")));
     }
     found.sort();
     found.dedup();

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -203,11 +204,7 @@ impl Behind {
         }
         if waiting.now.is_none() {
             let shared = self.0.clone();
-            let work = move || {
-                while let Some(object) = next(&shared) {
-                    look(object);
-                }
-            };
+            let work = move || work(&shared, look);
             if let Err(e) = std::thread::Builder::new().name("dds-verify".into()).spawn(work) {
                 tracing::warn!("large objects are not verified: {e}");
                 return;
@@ -215,6 +212,16 @@ impl Behind {
             waiting.now = Some(object.candidate);
         }
         waiting.objects.push_back(object);
+    }
+}
+
+/// Looks at what waits until nothing does. A panic costs the one object.
+fn work(shared: &Mutex<Waiting>, look: impl Fn(Unverified)) {
+    while let Some(object) = next(shared) {
+        let at = object.at.clone();
+        if catch_unwind(AssertUnwindSafe(|| look(object))).is_err() {
+            tracing::error!("{} could not be verified", at.display());
+        }
     }
 }
 

@@ -120,6 +120,32 @@ fn names_that_lead_elsewhere_or_look_like_another_are_refused() {
 }
 
 #[test]
+fn an_owner_has_repositories_and_is_none() {
+    let sample = Sample::new();
+    let (server, root) = class(&sample, false, ServeOptions::default());
+    let from = sample.repo.to_str().unwrap();
+    // A plain folder, a working tree, one with a repository within, and a bare repository.
+    std::fs::create_dir_all(root.join("files/pictures")).unwrap();
+    git(&root, &["clone", "-q", from, "tree"]);
+    git(&root, &["clone", "-q", from, "outer"]);
+    git(&root.join("outer"), &["clone", "-q", from, "inner"]);
+    git(&root, &["clone", "-q", "--bare", from, "bare"]);
+    for owner in ["files", "tree", "outer", "bare"] {
+        let before = std::fs::read_dir(root.join(owner)).unwrap().count();
+        assert_eq!(create(&server, &format!("org/{owner}/repos"), AUTH, "name=fine").0, 404, "{owner}");
+        assert_eq!(std::fs::read_dir(root.join(owner)).unwrap().count(), before, "{owner}");
+    }
+    git(&root.join("files"), &["clone", "-q", from, "one"]);
+    assert_eq!(create(&server, "org/files/repos", AUTH, "name=fine").0, 201);
+    // One's own folder needs none, but is no working tree either.
+    git(&root, &["clone", "-q", from, "local"]);
+    assert_eq!(create(&server, "user/repos", AUTH, "name=fine").0, 404);
+    std::fs::remove_dir_all(root.join("local")).unwrap();
+    std::fs::create_dir(root.join("local")).unwrap();
+    assert_eq!(create(&server, "user/repos", AUTH, "name=fine").0, 201);
+}
+
+#[test]
 fn who_may_not_write_creates_nothing() {
     let sample = Sample::new();
     let (server, root) = class(&sample, false, ServeOptions::default());

@@ -2,7 +2,9 @@
 //!
 //! The reader believes the head of a page, and some packings unpack to whatever they unpack to. So each head
 //! is read here first (Thrift's compact protocol, `PageHeader` of the format's `parquet.thrift`), and a page
-//! of gzip is unpacked once into nothing where it could be larger than it may.
+//! of gzip is unpacked once into nothing where it could be larger than it may. A head that could be read in
+//! two ways is refused: the reader cuts long numbers, takes the last of several fields of one number, and
+//! knows most of them by their number alone.
 
 use super::{MAX_PART_BYTES, MAX_UNPACKED_BYTES, Ranges};
 use dds_core::table::bytes as size_text;
@@ -16,6 +18,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::RowGroupReader;
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +33,11 @@ const MAX_GZIP_RATIO: usize = 1032;
 const MAX_LZ4_RATIO: usize = 255;
 /// Lists and structs within each other; those of the format are three deep.
 const MAX_DEPTH: usize = 16;
-/// `PageType::INDEX_PAGE`, which the reader passes over.
-const INDEX_PAGE: i64 = 1;
+/// `PageType` of pages with data, with a dictionary and with data of the second version. Those with an index
+/// nobody writes, and the reader takes what is in them for heads.
+const DATA: i32 = 0;
+const DICTIONARY: i32 = 2;
+const DATA_V2: i32 = 3;
 
 /// What all pages of a file may still unpack to, in bytes.
 #[derive(Clone)]
@@ -104,18 +110,14 @@ struct Pages {
 impl Pages {
     /// Looks at the head of the next page, and passes it.
     fn pass(&mut self, unpacks: bool) -> Result<()> {
-        while self.at < self.end {
+        if self.at < self.end {
             let head = self.head()?;
             let (packed, unpacked) = (usize::try_from(head.packed)?, usize::try_from(head.unpacked)?);
             let start = self.at.saturating_add(head.len as u64);
             self.at = start.saturating_add(packed as u64);
-            if head.kind == INDEX_PAGE {
-                continue;
-            }
             if unpacks {
                 self.check(&head, start, packed, unpacked)?;
             }
-            break;
         }
         Ok(())
     }
@@ -211,22 +213,29 @@ impl Iterator for Pages {
 }
 
 /// What counts of the head of a page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
-    kind: i64,
-    unpacked: i64,
-    packed: i64,
-    values: i64,
+    unpacked: i32,
+    packed: i32,
+    values: i32,
     /// Bytes before what is packed, in a page of the second version.
-    levels: i64,
+    levels: i32,
     is_packed: bool,
     /// Its own bytes.
     len: usize,
 }
 
+/// What is said of the pages of one type.
+struct Inner {
+    values: i32,
+    levels: i32,
+    is_packed: bool,
+}
+
 enum Stop {
     /// The bytes end before the head does.
     More,
+    /// No head, or one that the reader might take for another.
     Broken,
 }
 
@@ -247,55 +256,107 @@ struct Thrift<'a> {
     at: usize,
 }
 
+/// The fields of a struct whose fields count: none comes twice.
+#[derive(Default)]
+struct Fields {
+    last: i16,
+    seen: BTreeSet<i16>,
+}
+
+impl Fields {
+    fn next(&mut self, of: &mut Thrift<'_>) -> std::result::Result<Option<(i16, u8)>, Stop> {
+        let field = of.field(&mut self.last)?;
+        if field.is_some_and(|(id, _)| !self.seen.insert(id)) {
+            return Err(Stop::Broken);
+        }
+        Ok(field)
+    }
+}
+
 impl Thrift<'_> {
     fn head(mut self) -> std::result::Result<Head, Stop> {
-        let mut head = Head { is_packed: true, ..Head::default() };
-        let mut last = 0;
-        while let Some((id, of)) = self.field(&mut last)? {
-            match (id, of) {
-                (1, _) => head.kind = self.number(of)?,
-                (2, _) => head.unpacked = self.number(of)?,
-                (3, _) => head.packed = self.number(of)?,
-                // Data, a dictionary, data of the second version.
-                (5 | 7 | 8, kind::STRUCT) => self.inner(id, &mut head)?,
+        let (mut page, mut unpacked, mut packed, mut inner) = (None, None, None, None);
+        let mut fields = Fields::default();
+        while let Some((id, of)) = fields.next(&mut self)? {
+            match id {
+                1 => page = Some(self.number(of)?),
+                2 => unpacked = Some(self.size(of)?),
+                3 => packed = Some(self.size(of)?),
+                // A checksum.
+                4 => {
+                    self.number(of)?;
+                }
+                // One, of data, a dictionary or data of the second version.
+                5 | 7 | 8 if of == kind::STRUCT && inner.is_none() => inner = Some((id, self.inner(id)?)),
+                5..=8 => return Err(Stop::Broken),
                 _ => self.skip(of, 0)?,
             }
         }
-        head.len = self.at;
-        Ok(head)
+        let (Some(page), Some(unpacked), Some(packed), Some((id, inner))) = (page, unpacked, packed, inner)
+        else {
+            return Err(Stop::Broken);
+        };
+        let Inner { values, levels, is_packed } = inner;
+        match (page, id) {
+            (DATA, 5) | (DICTIONARY, 7) | (DATA_V2, 8) => {
+                Ok(Head { unpacked, packed, values, levels, is_packed, len: self.at })
+            }
+            _ => Err(Stop::Broken),
+        }
     }
 
-    fn inner(&mut self, of_page: i64, head: &mut Head) -> std::result::Result<(), Stop> {
-        let mut last = 0;
-        while let Some((id, of)) = self.field(&mut last)? {
-            match (id, of) {
-                (1, _) => head.values = self.number(of)?,
-                (5 | 6, _) if of_page == 8 => head.levels = head.levels.saturating_add(self.number(of)?),
-                (7, kind::TRUE | kind::FALSE) if of_page == 8 => head.is_packed = of == kind::TRUE,
+    /// That of the field `of_page` of a head.
+    fn inner(&mut self, of_page: i16) -> std::result::Result<Inner, Stop> {
+        let (mut values, mut levels, mut is_packed) = (None, 0i32, true);
+        let mut fields = Fields::default();
+        while let Some((id, of)) = fields.next(self)? {
+            match (of_page, id) {
+                (_, 1) => values = Some(self.size(of)?),
+                (8, 5 | 6) => levels = levels.checked_add(self.size(of)?).ok_or(Stop::Broken)?,
+                (_, 2) | (5 | 8, 3 | 4) => {
+                    self.number(of)?;
+                }
+                (7, 3) | (8, 7) => {
+                    let is = match of {
+                        kind::TRUE => true,
+                        kind::FALSE => false,
+                        _ => return Err(Stop::Broken),
+                    };
+                    is_packed = of_page != 8 || is;
+                }
                 _ => self.skip(of, 0)?,
             }
         }
-        Ok(())
+        Ok(Inner { values: values.ok_or(Stop::Broken)?, levels, is_packed })
     }
 
     /// The number and type of the next field; none at the end of a struct.
-    fn field(&mut self, last: &mut i64) -> std::result::Result<Option<(i64, u8)>, Stop> {
+    fn field(&mut self, last: &mut i16) -> std::result::Result<Option<(i16, u8)>, Stop> {
         let first = self.byte()?;
         if first == 0 {
             return Ok(None);
         }
         *last = match first >> 4 {
-            0 => self.signed()?,
-            more => last.saturating_add(i64::from(more)),
+            0 => i16::try_from(self.signed()?).map_err(|_| Stop::Broken)?,
+            more => last.checked_add(i16::from(more)).ok_or(Stop::Broken)?,
         };
-        Ok(Some((*last, first & 15)))
+        match first & 15 {
+            // An end to the reader.
+            0 => Err(Stop::Broken),
+            of => Ok(Some((*last, of))),
+        }
     }
 
-    fn number(&mut self, of: u8) -> std::result::Result<i64, Stop> {
+    fn number(&mut self, of: u8) -> std::result::Result<i32, Stop> {
         match of {
-            4..=6 => self.signed(),
+            4..=6 => i32::try_from(self.signed()?).map_err(|_| Stop::Broken),
             _ => Err(Stop::Broken),
         }
+    }
+
+    /// One that is not negative.
+    fn size(&mut self, of: u8) -> std::result::Result<i32, Stop> {
+        self.number(of).and_then(|size| if size < 0 { Err(Stop::Broken) } else { Ok(size) })
     }
 
     fn skip(&mut self, of: u8, depth: usize) -> std::result::Result<(), Stop> {
@@ -315,9 +376,11 @@ impl Thrift<'_> {
                 let first = self.byte()?;
                 let count = if first >> 4 == 15 { self.unsigned()? } else { u64::from(first >> 4) };
                 let of = first & 15;
+                // In a list, each has a byte of its own, which the reader does not pass over.
+                if count > 0 && matches!(of, kind::TRUE | kind::FALSE) {
+                    return Err(Stop::Broken);
+                }
                 for _ in 0..count {
-                    // In a list, each has a byte of its own.
-                    let of = if matches!(of, kind::TRUE | kind::FALSE) { kind::BYTE } else { of };
                     self.skip(of, depth + 1)?;
                 }
                 Ok(())

@@ -125,3 +125,17 @@ fn old_objects_are_verified_first() {
         assert_eq!(opened.is_ok(), good);
     }
 }
+
+#[test]
+fn a_panic_costs_one_object_and_no_other() {
+    let (_dir, stores, digest, _) = with_object(false);
+    let good = || open(&stores, &digest).unwrap().unverified.unwrap();
+    let bad = Unverified { at: "panics".into(), ..good() };
+    let waiting = Mutex::new(Waiting { now: Some(bad.candidate), objects: [bad, good()].into() });
+    work(&waiting, |object| {
+        assert!(object.at != Path::new("panics"), "what a look at it may do");
+        look(object);
+    });
+    let waiting = lock(&waiting);
+    assert!(waiting.now.is_none() && waiting.objects.is_empty() && is_known(&stores, &digest));
+}

@@ -46,7 +46,7 @@ fn claim(file: &mut [u8], claimed: u32) {
         rest >>= 7;
     }
     let after = (Thrift { bytes: file.get(4..).unwrap(), at: 0 }).head().ok().unwrap();
-    assert_eq!(after, Head { unpacked: claimed.into(), ..before }, "nothing else is changed");
+    assert_eq!(after, Head { unpacked: claimed as i32, ..before }, "nothing else is changed");
 }
 
 #[test]
@@ -98,12 +98,12 @@ fn a_head_is_read_to_its_end_or_not_at_all() {
     let bytes = [
         &[0x15, 0x06, 0x15, 0x50, 0x15, 0x40][..],
         &[0x5c, 0x15, 0x14, 0x15, 0, 0x15, 0x14, 0x15, 0, 0x15, 4, 0x15, 6, 0x12][..],
-        &[0x1c, 0x18, 2, b'a', b'b', 0, 0, 0x19, 0x22, 1, 2, 0][..],
+        &[0x1c, 0x18, 2, b'a', b'b', 0, 0, 0x19, 0x23, 1, 2, 0][..],
     ]
     .concat();
     let head = (Thrift { bytes: &bytes, at: 0 }).head().ok().unwrap();
     let expected =
-        Head { kind: 3, unpacked: 40, packed: 32, values: 10, levels: 5, is_packed: false, len: bytes.len() };
+        Head { unpacked: 40, packed: 32, values: 10, levels: 5, is_packed: false, len: bytes.len() };
     assert_eq!(head, expected);
     for cut in 0..bytes.len() {
         assert!(matches!((Thrift { bytes: &bytes[..cut], at: 0 }).head(), Err(Stop::More)), "{cut}");
@@ -112,5 +112,106 @@ fn a_head_is_read_to_its_end_or_not_at_all() {
     let endless = [0x15, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255];
     for broken in [&deep[..], &endless, &[0x1f], &[0x18, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]] {
         assert!(matches!((Thrift { bytes: broken, at: 0 }).head(), Err(Stop::Broken)), "{broken:?}");
+    }
+}
+
+/// A number as the protocol writes it.
+fn number(n: i64) -> Vec<u8> {
+    let mut rest = ((n << 1) ^ (n >> 63)).cast_unsigned();
+    let mut bytes = Vec::new();
+    while rest > 127 {
+        bytes.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}
+
+/// A field with a number of its own, whatever comes before it.
+fn field(id: i64, of: u8, value: &[u8]) -> Vec<u8> {
+    [&[of], &*number(id), value].concat()
+}
+
+fn numbers(fields: &[(i64, i64)]) -> Vec<u8> {
+    fields.iter().flat_map(|(id, n)| field(*id, 5, &number(*n))).collect()
+}
+
+fn inner(id: i64, fields: &[u8]) -> Vec<u8> {
+    field(id, kind::STRUCT, &[fields, &[0]].concat())
+}
+
+fn parsed(parts: &[&[u8]]) -> std::result::Result<Head, Stop> {
+    let bytes = [&parts.concat()[..], &[0]].concat();
+    (Thrift { bytes: &bytes, at: 0 }).head()
+}
+
+#[test]
+fn a_head_that_the_reader_takes_for_another_is_broken() {
+    let first = |page: i64| numbers(&[(1, page), (2, 40), (3, 32)]);
+    let data = || inner(5, &numbers(&[(1, 10), (2, 0), (3, 3), (4, 3)]));
+    let dictionary = || inner(7, &[numbers(&[(1, 10), (2, 0)]), field(3, kind::TRUE, &[])].concat());
+    let second = numbers(&[(1, 10), (2, 0), (3, 10), (4, 0), (5, 4), (6, 1)]);
+    let unpacked = || inner(8, &[&second[..], &field(7, kind::FALSE, &[])].concat());
+    for good in [[first(0), data()], [first(2), dictionary()], [first(3), unpacked()]] {
+        let head = parsed(&[&good[0], &good[1]]).ok().unwrap();
+        assert_eq!((head.unpacked, head.packed, head.values), (40, 32, 10));
+    }
+    assert!(!parsed(&[&first(3), &unpacked()]).ok().unwrap().is_packed);
+    assert!(parsed(&[&first(3), &inner(8, &second)]).ok().unwrap().is_packed);
+    let far = 1 << 32;
+    let twice = |id: i64| [second.clone(), numbers(&[(id, 1)])].concat();
+    let bad: Vec<(&str, Vec<Vec<u8>>)> = vec![
+        ("a type that is cut to that of an index", vec![first(far + 1), data()]),
+        ("a type that is cut to that of data", vec![first(far), data()]),
+        ("an index", vec![first(1), data()]),
+        ("an index, as the format has it", vec![first(1), inner(6, &[])]),
+        ("no such type", vec![first(4), data()]),
+        ("a negative type", vec![first(-1), data()]),
+        ("a size that is cut", vec![numbers(&[(1, 0), (2, far + 40), (3, 32)]), data()]),
+        ("a negative size", vec![numbers(&[(1, 0), (2, 40), (3, -32)]), data()]),
+        ("a field whose number is cut", vec![first(0), numbers(&[(65_536 + 2, 1 << 30)]), data()]),
+        ("another", vec![first(0), inner(65_536 + 5, &numbers(&[(1, 1)])), data()]),
+        ("the same within", vec![first(3), inner(8, &[&second[..], &numbers(&[(65_536 + 1, 9)])].concat())]),
+        ("a number beyond the largest", vec![first(0), field(32_767, 5, &[0]), vec![0x15, 0], data()]),
+        ("a size twice", vec![first(0), numbers(&[(2, 1 << 30)]), data()]),
+        ("a type twice", vec![first(0), numbers(&[(1, 2)]), data()]),
+        ("the second version twice", vec![first(3), unpacked(), inner(8, &second)]),
+        ("what is unknown twice", vec![first(0), data(), numbers(&[(20, 1), (20, 1)])]),
+        ("values twice", vec![first(3), inner(8, &twice(1))]),
+        ("levels twice", vec![first(3), inner(8, &twice(5))]),
+        (
+            "packed or not, twice",
+            vec![
+                first(3),
+                inner(8, &[&second[..], &field(7, kind::FALSE, &[]), &field(7, kind::TRUE, &[])].concat()),
+            ],
+        ),
+        ("the head of another type", vec![first(0), inner(8, &second)]),
+        ("that besides its own", vec![first(0), data(), unpacked()]),
+        ("a dictionary's besides its own", vec![first(0), dictionary(), data()]),
+        ("none", vec![first(0)]),
+        ("no type", vec![numbers(&[(2, 40), (3, 32)]), data()]),
+        ("no sizes", vec![numbers(&[(1, 0)]), data()]),
+        ("no values", vec![first(0), inner(5, &numbers(&[(2, 0), (3, 3), (4, 3)]))]),
+        ("levels of less than nothing", vec![first(3), inner(8, &numbers(&[(1, 10), (5, 40), (6, -39)]))]),
+        ("levels beyond all", vec![first(3), inner(8, &numbers(&[(1, 9), (5, 1 << 30), (6, 1 << 30)]))]),
+        // Known by their number alone.
+        ("a text in the place of a struct", vec![first(0), data(), field(8, kind::BINARY, &[2, 0x25, 2])]),
+        ("a number there", vec![first(0), field(5, 5, &[0])]),
+        ("an index that is no struct", vec![first(0), data(), field(6, kind::TRUE, &[])]),
+        ("a checksum that is none", vec![first(0), field(4, kind::TRUE, &[]), data()]),
+        ("a size of one byte", vec![numbers(&[(1, 0), (3, 32)]), field(2, kind::BYTE, &[40]), data()]),
+        ("packed by a number", vec![first(3), inner(8, &[&second[..], &field(7, 5, &[2])].concat())]),
+        (
+            "a packing that is none",
+            vec![first(0), inner(5, &[numbers(&[(1, 10)]), field(2, 1, &[])].concat())],
+        ),
+        // The reader passes over none of the bytes of its elements.
+        ("a list of true and false", vec![first(0), data(), field(9, kind::LIST, &[0x21, 1, 1])]),
+        ("an end that is none", vec![first(0), data(), vec![0x10]]),
+    ];
+    for (what, parts) in bad {
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        assert!(matches!(parsed(&parts), Err(Stop::Broken)), "{what}");
     }
 }
