@@ -627,11 +627,9 @@ fn an_order_can_be_told() {
         session.mount(&session.repo("plain"), "data", way).unwrap();
         let order = ["empty", "a.txt"].map(|name| RepoPath::parse(name).unwrap());
         session.mounts.follow(&session.at("data"), &order).unwrap();
-        assert_eq!(fs::read(session.at("data/empty")).unwrap(), b"");
         // By the command: below a folder, absolute, and lines that name nothing.
         let list = session.at("list.txt");
-        let lines = format!("a..b\n{}\n\nno such file\n/elsewhere/x\n", session.at("data/a.txt").display());
-        fs::write(&list, lines).unwrap();
+        fs::write(&list, format!("a..b\n{}/a.txt\n\nno such\n/x\n", session.at("data").display())).unwrap();
         let order = |dir: &str, list: Option<&Path>, clear| {
             let list = list.map(|list| list.display().to_string());
             session.mounts.order(&rq::Order { dir: dir.into(), list, clear }, &session.cx)
@@ -639,11 +637,10 @@ fn an_order_can_be_told() {
         let told = order("data/dir one", Some(&list), false);
         match way {
             "fuse" => {
-                let told = told.unwrap();
-                assert_eq!((&told.json["files"], &told.json["unknown"]), (&json!(2), &json!(2)), "{told:?}");
-                assert!(told.summary.contains("2 lines name no file"), "{}", told.summary);
-                let nothing = order("data", Some(&session.at("data/a.txt")), false).unwrap_err();
-                assert!(nothing.message.contains("none of the 1 line"), "{nothing}");
+                let told = told.unwrap().json;
+                assert_eq!((&told["files"], &told["unknown"]), (&json!(2), &json!(2)), "{told:?}");
+                let nothing = order("data", Some(&session.at("data/a.txt")), false);
+                assert!(nothing.unwrap_err().message.contains("none of the 1 line"));
                 assert!(order("data", None, true).unwrap().summary.contains("no order"));
             }
             "copy" => assert!(told.unwrap().summary.contains("already")),
@@ -651,7 +648,6 @@ fn an_order_can_be_told() {
         }
         assert_eq!(order("data", None, false).unwrap_err().kind, Kind::Usage);
         assert_eq!(order("elsewhere", Some(&list), false).unwrap_err().kind, Kind::NotFound);
-        assert_eq!(fs::read(session.at("data/a.txt")).unwrap(), b"first\n");
     }
 }
 
