@@ -57,8 +57,14 @@ impl Overlay {
         if let Some(id) = state.parted.remove(&ino).and_then(|node| node.change.id()) {
             self.remove_staged(stage, id);
         }
-        // The name means the repository's own number again.
-        if let Some((path, node)) = state.restored_at(ino) {
+        // The name means the repository's own number again, unless that stands for something else by now, or
+        // the kernel may remember other bytes by it.
+        if let Some((path, node)) = state.restored_at(ino)
+            && let Some(own) = node.base.as_ref().map(|base| base.ino)
+            && !state.paths.contains_key(&own)
+            && !(state.spoiled.contains(&own) && self.is_known(own))
+        {
+            state.spoiled.remove(&own);
             state.drop_one(&path, &node);
         }
     }

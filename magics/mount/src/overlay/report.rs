@@ -129,6 +129,7 @@ impl Overlay {
         let mut stale = Vec::new();
         let mut batch: Batch = Vec::new();
         for (path, node) in &dropped {
+            batch.push((path.clone(), None));
             let parent = path.parent().and_then(|parent| state.resolve(&parent, &self.base));
             let Some(parent) = parent.map(|parent| parent.ino()) else { continue };
             match (node.change.id(), self.base.at(path)) {
@@ -139,7 +140,6 @@ impl Overlay {
                 }
                 (None, _) => stale.push((parent, path.name().to_owned())),
             }
-            batch.push((path.clone(), None));
         }
         for (path, node) in &dropped {
             state.drop_one(path, node);

@@ -400,3 +400,45 @@ fn what_cannot_be_discarded_says_why_and_changes_nothing() {
     let staged = overlay.stage().unwrap().dir().join("files");
     assert_eq!(std::fs::read_dir(staged).unwrap().count(), 0);
 }
+
+/// Which the kernel does when it needs memory, at any time.
+#[test]
+fn a_file_whose_number_is_forgotten_is_found_again() {
+    let root = tempfile::tempdir().unwrap();
+    let base = base(&FILES);
+    let overlay = overlay(root.path(), &base);
+    let number = |at: &str| {
+        let ino = overlay.dir(at);
+        overlay.met(ino);
+        ino
+    };
+    let text = |at: &str| overlay.text(&overlay.lookup(ROOT, at).unwrap());
+    // Discarded: under a new number while the kernel may hold other bytes by the old one.
+    let old = number("a");
+    overlay.put("", "a", "other bytes");
+    overlay.discard(&[]).unwrap();
+    let new = number("a");
+    assert!(new != old && text("a") == "1");
+    overlay.forget(new, 1);
+    assert!(overlay.dir("a") == new && text("a") == "1", "the old number is still known");
+    assert!(matches!(overlay.content(overlay.dir("a")), Ok(Content::Base(_))));
+    overlay.met(new);
+    overlay.forget(old, 1);
+    overlay.forget(new, 1);
+    assert_eq!((overlay.dir("a"), text("a").as_str()), (old, "1"));
+    assert!(matches!(overlay.content(old), Ok(Content::Base(_))) && overlay.item(old).is_some());
+    // Committed: the number stays for those who have it open, until none has.
+    overlay.put("", "new", "one");
+    let written = number("new");
+    let (_, until) = overlay.staged();
+    let files =
+        FILES.into_iter().chain([("new", "one")]).map(|(name, text)| (name, text.as_bytes().to_vec()));
+    let source = Memory::new(&id("2"), files);
+    base.refresh(Arc::new(source), SystemTime::now(), &Cx::silent("/")).unwrap();
+    overlay.settle(Some(until));
+    assert_eq!((overlay.dir("new"), text("new").as_str()), (written, "one"));
+    assert_eq!(overlay.staged().0, []);
+    overlay.forget(written, 1);
+    assert!(overlay.dir("new") != written && text("new") == "one");
+    assert!(overlay.content(overlay.dir("new")).is_ok() && overlay.content(written).is_err());
+}
